@@ -1,0 +1,54 @@
+//! One strategy a kind: defaults, validation, what an update may change, table cells.
+//!
+//! Facts come from upstream's `pkg/apis/*/v1/defaults.go`, `pkg/apis/*/validation`, `pkg/registry/*/strategy.go`
+//! and `pkg/printers/internalversion`.
+
+pub mod configmap;
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod object_meta;
+pub mod pod;
+pub mod pod_defaults;
+pub mod pod_identity;
+pub mod pod_row;
+pub mod pod_spec;
+pub mod pod_spread;
+pub mod pod_volumes;
+pub mod rbac;
+pub mod replicaset;
+pub mod secret;
+pub mod service;
+pub mod service_type;
+pub mod serviceaccount;
+pub mod workload;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The typed form of a part of an object; a default where the part is missing or does not fit (the decoder has
+/// refused bodies that do not fit before any strategy sees them).
+pub(crate) fn typed<T: DeserializeOwned + Default>(value: Option<&Value>) -> T {
+    value.and_then(|v| T::deserialize(v).ok()).unwrap_or_default()
+}
+
+/// Drops the status: a creator may not set it.
+pub(crate) fn drop_status(object: &mut Value) {
+    if let Value::Object(root) = object {
+        root.remove("status");
+    }
+}
+
+/// Takes the status of `old`: an update of the whole object may not change it.
+pub(crate) fn keep_status(new: &mut Value, old: &Value) {
+    if let Value::Object(root) = new {
+        match old.get("status") {
+            Some(s) => root.insert("status".into(), s.clone()),
+            None => root.remove("status"),
+        };
+    }
+}

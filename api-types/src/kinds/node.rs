@@ -1,0 +1,113 @@
+//! Nodes.
+
+use serde_json::{Value, json};
+
+use super::keep_status;
+use crate::catalog::Strategy;
+use crate::field::{ErrorList, Path};
+use crate::meta::{self, object_mut, str_at};
+use crate::{names, table};
+
+/// The strategy of nodes.
+pub struct Node;
+
+const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+
+impl Strategy for Node {
+    fn default(&self, object: &mut Value) {
+        let Value::Object(root) = object else { return };
+        object_mut(root, "spec");
+        let status = object_mut(root, "status");
+        if let Some(capacity) = status.get("capacity").cloned() {
+            meta::default_to(status, "allocatable", capacity);
+        }
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        let taints = meta::at(object, &["spec", "taints"]).and_then(Value::as_array);
+        let mut seen = std::collections::HashSet::new();
+        for (i, t) in taints.into_iter().flatten().enumerate() {
+            let path = Path::new("metadata").child("taints").index(i);
+            let (key, effect) = (str_at(t, &["key"]), str_at(t, &["effect"]));
+            errors.invalid_all(&path.child("key"), key, names::qualified_name(key));
+            let value = str_at(t, &["value"]);
+            errors.invalid_all(&path.child("value"), value, names::label_value(value));
+            if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+                errors.not_supported(
+                    &path.child("effect"),
+                    effect,
+                    &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+                );
+            }
+            if !seen.insert((key, effect)) {
+                errors.duplicate(&path, json!({"key": key, "effect": effect}));
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        for f in ["podCIDR", "podCIDRs", "providerID"] {
+            let p = ["spec", f];
+            let before = meta::at(old, &p);
+            if before.is_some() && meta::at(new, &p) != before {
+                errors.forbidden(
+                    &Path::new("spec").child(f),
+                    "node updates may not change podCIDR except from \"\" to valid",
+                );
+            }
+        }
+    }
+
+    fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
+        let or = |s: &str, none: &str| if s.is_empty() { Value::from(none) } else { s.into() };
+        vec![
+            meta::name(o).into(),
+            status(o).into(),
+            roles(o).into(),
+            table::age(o, now).into(),
+            str_at(o, &["status", "nodeInfo", "kubeletVersion"]).into(),
+            or(address(o, "InternalIP"), "<none>"),
+            or(address(o, "ExternalIP"), "<none>"),
+            or(str_at(o, &["status", "nodeInfo", "osImage"]), "<unknown>"),
+            or(str_at(o, &["status", "nodeInfo", "kernelVersion"]), "<unknown>"),
+            or(str_at(o, &["status", "nodeInfo", "containerRuntimeVersion"]), "<unknown>"),
+        ]
+    }
+}
+
+fn address<'a>(o: &'a Value, kind: &str) -> &'a str {
+    let list = meta::at(o, &["status", "addresses"]).and_then(Value::as_array);
+    list.into_iter().flatten().find(|a| str_at(a, &["type"]) == kind).map_or("", |a| str_at(a, &["address"]))
+}
+
+fn status(o: &Value) -> String {
+    let list = meta::at(o, &["status", "conditions"]).and_then(Value::as_array);
+    let ready = list.into_iter().flatten().find(|c| str_at(c, &["type"]) == "Ready");
+    let mut text = match ready.map(|c| str_at(c, &["status"])) {
+        Some("True") => "Ready".to_owned(),
+        Some(_) => "NotReady".into(),
+        None => "Unknown".into(),
+    };
+    if meta::at(o, &["spec", "unschedulable"]).and_then(Value::as_bool) == Some(true) {
+        text.push_str(",SchedulingDisabled");
+    }
+    text
+}
+
+fn roles(o: &Value) -> String {
+    let mut roles: Vec<String> = Vec::new();
+    for (k, v) in meta::labels(o) {
+        if let Some(role) = k.strip_prefix(ROLE_PREFIX).filter(|r| !r.is_empty()) {
+            roles.push(role.to_owned());
+        } else if k == "kubernetes.io/role" && !v.is_empty() {
+            roles.push(v);
+        }
+    }
+    roles.sort();
+    roles.dedup();
+    if roles.is_empty() { "<none>".into() } else { roles.join(",") }
+}

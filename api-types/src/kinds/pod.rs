@@ -1,0 +1,250 @@
+//! Pods.
+
+use k8s_openapi::api::core::v1 as core;
+use serde_json::{Value, json};
+
+use super::{drop_status, keep_status, pod_defaults, pod_row, pod_spec, typed};
+use crate::catalog::Strategy;
+use crate::field::{ErrorList, Path};
+use crate::meta::{self, object_mut};
+
+/// The strategy of pods.
+pub struct Pod;
+
+impl Strategy for Pod {
+    fn default(&self, object: &mut Value) {
+        let Value::Object(root) = object else { return };
+        let spec = object_mut(root, "spec");
+        pod_defaults::pod_spec(spec);
+        pod_defaults::pod_only(spec);
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        drop_status(object);
+        let qos = qos_class(object);
+        let mut status = json!({"phase": "Pending", "qosClass": qos});
+        let gated = meta::at(object, &["spec", "schedulingGates"])
+            .and_then(Value::as_array)
+            .is_some_and(|g| !g.is_empty());
+        if gated {
+            status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null, "lastTransitionTime": null}]);
+        }
+        object["status"] = status;
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        crate::catalog::keep_all_but_status(new, old);
+        // The class of service is decided once.
+        if let (Some(Value::Object(s)), Some(q)) =
+            (new.get_mut("status"), meta::at(old, &["status", "qosClass"]))
+        {
+            s.insert("qosClass".into(), q.clone());
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        let spec: core::PodSpec = typed(object.get("spec"));
+        pod_spec::validate(&spec, &Path::new("spec"), errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return };
+        if comparable(new_spec, old_spec) != *old_spec {
+            errors.forbidden(
+                &Path::new("spec"),
+                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+            );
+        }
+        let before =
+            meta::at(old, &["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let after =
+            meta::at(new, &["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        if before.iter().any(|t| !after.contains(t)) {
+            errors.forbidden(
+                &Path::new("spec").child("tolerations"),
+                "existing toleration can not be modified except its tolerationSeconds",
+            );
+        }
+    }
+
+    fn counts_generations(&self) -> bool {
+        true
+    }
+
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
+        let spec = meta::at(object, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+        let mut period = requested.or(spec).unwrap_or(30);
+        if period < 0 {
+            period = 1;
+        }
+        // A pod no node has taken, or that has ended, has nobody to wait for.
+        let phase = meta::str_at(object, &["status", "phase"]);
+        if meta::str_at(object, &["spec", "nodeName"]).is_empty() || phase == "Succeeded" || phase == "Failed"
+        {
+            period = 0;
+        }
+        Some(period)
+    }
+
+    fn row(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
+        pod_row::row(object, now)
+    }
+}
+
+/// `new` with everything that may change set back to `old`.
+fn comparable(new: &Value, old: &Value) -> Value {
+    let mut out = new.clone();
+    for list in ["containers", "initContainers"] {
+        let before = old.get(list).and_then(Value::as_array);
+        let Some(after) = out.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for (i, c) in after.iter_mut().enumerate() {
+            if let (Value::Object(c), Some(image)) =
+                (c, before.and_then(|b| b.get(i)).and_then(|b| b.get("image")))
+            {
+                c.insert("image".into(), image.clone());
+            }
+        }
+    }
+    let Value::Object(map) = &mut out else { return out };
+    let negative_grace =
+        old.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0);
+    let mut free = vec!["activeDeadlineSeconds", "tolerations"];
+    if negative_grace {
+        free.push("terminationGracePeriodSeconds");
+    }
+    // Gates may be taken away, which is how a pod is released to the scheduler.
+    let gates = |v: Option<&Value>| v.and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = gates(old.get("schedulingGates"));
+    if gates(map.get("schedulingGates")).iter().all(|g| before.contains(g)) {
+        free.push("schedulingGates");
+    }
+    for field in free {
+        match old.get(field) {
+            Some(v) => map.insert(field.into(), v.clone()),
+            None => map.remove(field),
+        };
+    }
+    out
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, by the requests and limits for CPU and memory.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let spec = pod.get("spec");
+    let lists = ["containers", "initContainers"];
+    let all: Vec<&Value> = lists
+        .iter()
+        .filter_map(|l| spec.and_then(|s| s.get(l)).and_then(Value::as_array))
+        .flatten()
+        .collect();
+    let amount = |c: &Value, list: &str, name: &str| {
+        meta::at(c, &["resources", list, name])
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .filter(|q| q != "0")
+    };
+    let compute = ["cpu", "memory"];
+    let any = all.iter().any(|c| {
+        compute.iter().any(|n| amount(c, "limits", n).is_some() || amount(c, "requests", n).is_some())
+    });
+    if !any {
+        return "BestEffort";
+    }
+    let guaranteed = all.iter().all(|c| {
+        compute.iter().all(|n| {
+            let limit = amount(c, "limits", n);
+            limit.is_some() && amount(c, "requests", n).or_else(|| limit.clone()) == limit
+        })
+    });
+    if guaranteed { "Guaranteed" } else { "Burstable" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(containers: Value) -> Value {
+        let mut p = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"containers": containers}});
+        Pod.default(&mut p);
+        p
+    }
+
+    fn errors(p: &Value) -> Vec<String> {
+        let mut e = ErrorList::new();
+        Pod.validate(p, &mut e);
+        e.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn validates_containers() {
+        assert!(errors(&pod(json!([{"name": "a", "image": "b"}]))).is_empty());
+        assert_eq!(errors(&pod(json!([]))), vec!["spec.containers: Required value"]);
+        assert_eq!(
+            errors(&pod(json!([{"name": "a", "image": "b"}, {"name": "a"}]))),
+            vec![
+                "spec.containers[1].name: Duplicate value: \"a\"",
+                "spec.containers[1].image: Required value"
+            ]
+        );
+        assert_eq!(
+            errors(&pod(json!([{"name": "a", "image": "b", "imagePullPolicy": "x"}]))),
+            vec![
+                "spec.containers[0].imagePullPolicy: Unsupported value: \"x\": supported values: \"Always\", \"IfNotPresent\", \"Never\""
+            ]
+        );
+        assert_eq!(
+            errors(&pod(
+                json!([{"name": "a", "image": "b", "volumeMounts": [{"name": "v", "mountPath": "/x"}]}])
+            )),
+            vec!["spec.containers[0].volumeMounts[0].name: Not found: \"v\""]
+        );
+        assert_eq!(
+            errors(&pod(json!([{"name": "a", "image": "b",
+                "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}]))),
+            vec![
+                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_few_fields_of_a_pod_may_change() {
+        let old = pod(json!([{"name": "a", "image": "b"}]));
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["image"] = "c".into();
+        let mut e = ErrorList::new();
+        Pod.validate_update(&new, &old, &mut e);
+        assert!(e.is_empty());
+        new["spec"]["containers"][0]["name"] = "d".into();
+        Pod.validate_update(&new, &old, &mut e);
+        assert!(
+            e.0[0].to_string().starts_with("spec: Forbidden: pod updates may not change fields other than")
+        );
+    }
+
+    #[test]
+    fn classes_of_service() {
+        assert_eq!(qos_class(&pod(json!([{"name": "a"}]))), "BestEffort");
+        assert_eq!(
+            qos_class(&pod(json!([{"name": "a", "resources": {"requests": {"cpu": "1"}}}]))),
+            "Burstable"
+        );
+        let limits = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        assert_eq!(qos_class(&pod(json!([{"name": "a", "resources": limits}]))), "Guaranteed");
+    }
+
+    #[test]
+    fn grace_is_zero_where_no_node_has_the_pod() {
+        let p = pod(json!([{"name": "a"}]));
+        assert_eq!(Pod.grace_period(&p, None), Some(0));
+        let mut bound = p.clone();
+        bound["spec"]["nodeName"] = "n".into();
+        assert_eq!(Pod.grace_period(&bound, None), Some(30));
+        assert_eq!(Pod.grace_period(&bound, Some(5)), Some(5));
+    }
+}

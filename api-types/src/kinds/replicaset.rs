@@ -1,0 +1,56 @@
+//! ReplicaSets.
+
+use serde_json::{Value, json};
+
+use super::workload::{self, count};
+use super::{drop_status, keep_status};
+use crate::catalog::Strategy;
+use crate::field::{ErrorList, Path};
+use crate::meta::{self, object_mut};
+use crate::table;
+
+/// The strategy of replica sets.
+pub struct ReplicaSet;
+
+impl Strategy for ReplicaSet {
+    fn default(&self, object: &mut Value) {
+        if let Value::Object(root) = object {
+            workload::defaults(object_mut(root, "spec"));
+        }
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        drop_status(object);
+        object["status"] = json!({"replicas": 0});
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+        workload::validate(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        workload::selector_is_immutable(new, old, errors);
+    }
+
+    fn counts_generations(&self) -> bool {
+        true
+    }
+
+    fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
+        let template = meta::at(o, &["spec", "template", "spec"]);
+        vec![
+            meta::name(o).into(),
+            count(o, &["spec", "replicas"]).into(),
+            count(o, &["status", "replicas"]).into(),
+            count(o, &["status", "readyReplicas"]).into(),
+            table::age(o, now).into(),
+            table::containers(template, "name").into(),
+            table::containers(template, "image").into(),
+            table::label_selector(meta::at(o, &["spec", "selector"])).into(),
+        ]
+    }
+}

@@ -1,0 +1,74 @@
+//! A service that changes its type: what the old type brought and the client has not touched goes with it.
+
+use serde_json::{Map, Value};
+
+use super::pod_defaults::objects;
+use crate::meta::str_at;
+
+fn kind(service: &Value) -> &str {
+    str_at(service, &["spec", "type"])
+}
+
+fn has_node_ports(service: &Value) -> bool {
+    matches!(kind(service), "NodePort" | "LoadBalancer")
+}
+
+/// Drops what depends on the old type only. Values that differ from the old ones stay and are validated.
+pub fn drop_dependent(new: &mut Value, old: &Value) {
+    let ports = has_node_ports(old) && !has_node_ports(new);
+    let balancer = kind(old) == "LoadBalancer" && kind(new) != "LoadBalancer";
+    let (Some(Value::Object(spec)), Some(Value::Object(before))) = (new.get_mut("spec"), old.get("spec"))
+    else {
+        return;
+    };
+    if ports {
+        if node_ports(spec) == node_ports(before) {
+            for p in objects(spec.get_mut("ports")) {
+                p.remove("nodePort");
+            }
+        }
+        drop_same(spec, before, "externalTrafficPolicy");
+    }
+    if balancer {
+        for f in ["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            drop_same(spec, before, f);
+        }
+    }
+}
+
+fn drop_same(spec: &mut Map<String, Value>, before: &Map<String, Value>, field: &str) {
+    if spec.get(field) == before.get(field) {
+        spec.remove(field);
+    }
+}
+
+fn node_ports(spec: &Map<String, Value>) -> Vec<i64> {
+    let ports = spec.get("ports").and_then(Value::as_array);
+    let mut all: Vec<i64> = ports.into_iter().flatten().filter_map(|p| p.get("nodePort")?.as_i64()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn untouched_fields_go_with_the_type() {
+        let old = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001,
+            "allocateLoadBalancerNodePorts": true, "ports": [{"port": 80, "nodePort": 30000}]}});
+        let mut new = old.clone();
+        new["spec"]["type"] = "ClusterIP".into();
+        drop_dependent(&mut new, &old);
+        assert_eq!(new["spec"], json!({"type": "ClusterIP", "ports": [{"port": 80}]}));
+        let mut changed = old.clone();
+        changed["spec"]["type"] = "ClusterIP".into();
+        changed["spec"]["ports"][0]["nodePort"] = 31000.into();
+        drop_dependent(&mut changed, &old);
+        assert_eq!(changed["spec"]["ports"][0]["nodePort"], 31000);
+        let mut same = old.clone();
+        drop_dependent(&mut same, &old);
+        assert_eq!(same, old);
+    }
+}

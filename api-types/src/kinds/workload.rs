@@ -1,0 +1,120 @@
+//! What Deployments and ReplicaSets share: a selector, replicas and a pod template.
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::{Map, Value};
+
+use super::{object_meta, pod_defaults, pod_spec, typed};
+use crate::field::{ErrorList, Path};
+use crate::meta::{self, default_to, object_mut};
+use crate::names;
+use crate::selector::Selector;
+
+/// Fills in replicas and the template.
+pub fn defaults(spec: &mut Map<String, Value>) {
+    default_to(spec, "replicas", 1);
+    let template = object_mut(spec, "template");
+    object_mut(template, "metadata");
+    pod_defaults::pod_spec(object_mut(template, "spec"));
+}
+
+/// Reasons to refuse the selector and the template, which must fit each other.
+pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
+    let replicas = spec.get("replicas").and_then(Value::as_i64).unwrap_or(0);
+    errors.non_negative(&path.child("replicas"), replicas);
+    errors.non_negative(
+        &path.child("minReadySeconds"),
+        spec.get("minReadySeconds").and_then(Value::as_i64).unwrap_or(0),
+    );
+    let selector_path = path.child("selector");
+    let parsed = match spec.get("selector") {
+        None => {
+            errors.required(&selector_path, "");
+            // A missing selector selects nothing, the template's labels included.
+            Some(Selector::nothing())
+        }
+        Some(s) => {
+            let typed: LabelSelector = typed(Some(s));
+            label_selector(&typed, &selector_path, errors);
+            let parsed = Selector::from_label_selector(&typed).ok();
+            if parsed.as_ref().is_some_and(Selector::is_everything) {
+                errors.invalid(&selector_path, s.clone(), "empty selector is invalid for deployment");
+            }
+            parsed
+        }
+    };
+    template(spec.get("template"), parsed.as_ref(), replicas, &path.child("template"), errors);
+}
+
+fn template(
+    template: Option<&Value>,
+    selector: Option<&Selector>,
+    _replicas: i64,
+    path: &Path,
+    errors: &mut ErrorList,
+) {
+    let Some(template) = template else {
+        errors.required(path, "");
+        return;
+    };
+    let labels = meta::labels(template);
+    if let Some(selector) = selector.filter(|s| !s.is_everything())
+        && !selector.matches(&labels)
+    {
+        errors.invalid(
+            &path.child("metadata").child("labels"),
+            meta::at(template, &["metadata", "labels"]).cloned().unwrap_or_default(),
+            "`selector` does not match template `labels`",
+        );
+    }
+    object_meta::labels(meta::at(template, &["metadata", "labels"]), &path.child("labels"), errors);
+    let spec: core::PodSpec = typed(template.get("spec"));
+    let spec_path = path.child("spec");
+    pod_spec::validate(&spec, &spec_path, errors);
+    if let Some(p) = spec.restart_policy.as_deref().filter(|p| ["OnFailure", "Never"].contains(p)) {
+        errors.not_supported(&spec_path.child("restartPolicy"), p, &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        errors.forbidden(
+            &spec_path.child("activeDeadlineSeconds"),
+            "activeDeadlineSeconds in ReplicaSet is not Supported",
+        );
+    }
+}
+
+/// Reasons to refuse a label selector.
+pub fn label_selector(s: &LabelSelector, path: &Path, errors: &mut ErrorList) {
+    for (k, v) in s.match_labels.iter().flatten() {
+        let path = path.child("matchLabels");
+        errors.invalid_all(&path, k, names::qualified_name(k));
+        errors.invalid_all(&path, v, names::label_value(v));
+    }
+    for (i, e) in s.match_expressions.iter().flatten().enumerate() {
+        let path = path.child("matchExpressions").index(i);
+        let n = e.values.as_ref().map_or(0, Vec::len);
+        match e.operator.as_str() {
+            "In" | "NotIn" if n == 0 => {
+                errors
+                    .required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            "Exists" | "DoesNotExist" if n > 0 => errors.forbidden(
+                &path.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+        }
+        errors.invalid_all(&path.child("key"), &e.key, names::qualified_name(&e.key));
+    }
+}
+
+/// The selector may never change.
+pub fn selector_is_immutable(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let p = ["spec", "selector"];
+    errors.immutable(&Path::new("spec").child("selector"), meta::at(new, &p), meta::at(old, &p));
+}
+
+/// A whole number of the status, 0 when absent.
+pub fn count(object: &Value, path: &[&str]) -> i64 {
+    meta::at(object, path).and_then(Value::as_i64).unwrap_or(0)
+}

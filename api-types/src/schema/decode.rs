@@ -1,0 +1,327 @@
+//! Makes a parsed body fit its type, as upstream's decoder would leave it.
+//!
+//! * Unknown fields are taken out and reported: the caller makes them an error, a warning or nothing.
+//! * A value of the wrong type ends the request with the text of Go's decoder.
+//! * Quantities and times get their canonical form; nulls and empty optional lists and maps disappear.
+
+use serde_json::{Map, Value};
+
+use super::{Field, StructId, Table, Type};
+use crate::quantity::Quantity;
+
+/// How many unknown fields are told, as upstream bounds its reports; all are dropped.
+const MAX_UNKNOWN: usize = 100;
+
+/// A value does not fit its field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// Makes `value` fit the struct `id`; returns the paths of the unknown fields it has dropped.
+pub fn normalize(value: &mut Value, id: StructId, table: &Table) -> Result<Vec<String>, DecodeError> {
+    let mut d = Decoder { table, path: Vec::new(), unknown: Vec::new() };
+    d.structure(value, id, &At { owner: table.get(id).go_name(), field: None })?;
+    Ok(d.unknown)
+}
+
+struct At<'a> {
+    /// The Go type that holds the field.
+    owner: &'a str,
+    field: Option<&'a str>,
+}
+
+enum Seg {
+    Field(String),
+    Index(usize),
+    Key(String),
+}
+
+struct Decoder<'t> {
+    table: &'t Table,
+    path: Vec<Seg>,
+    unknown: Vec<String>,
+}
+
+impl Decoder<'_> {
+    /// `spec.containers[0].image`, as strict decoding prints it.
+    fn full_path(&self, last: &str) -> String {
+        let mut out = String::new();
+        for seg in &self.path {
+            match seg {
+                Seg::Index(i) => out.push_str(&format!("[{i}]")),
+                Seg::Field(s) | Seg::Key(s) => {
+                    if !out.is_empty() {
+                        out.push('.');
+                    }
+                    out.push_str(s);
+                }
+            }
+        }
+        if !out.is_empty() {
+            out.push('.');
+        }
+        out + last
+    }
+
+    /// Go's text: indices are left out of the path.
+    fn mismatch(&self, value: &Value, go_type: &str, at: &At<'_>) -> DecodeError {
+        let found = match value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) => "bool".into(),
+            Value::Number(n) if go_type.starts_with("int") => format!("number {n}"),
+            Value::Number(_) => "number".into(),
+            Value::String(_) => "string".into(),
+            Value::Array(_) => "array".into(),
+            Value::Object(_) => "object".into(),
+        };
+        if at.field.is_none() {
+            return DecodeError(format!("json: cannot unmarshal {found} into Go value of type {go_type}"));
+        }
+        let fields: Vec<&str> = self
+            .path
+            .iter()
+            .filter_map(|s| match s {
+                Seg::Field(f) => Some(f.as_str()),
+                _ => None,
+            })
+            .collect();
+        DecodeError(format!(
+            "json: cannot unmarshal {found} into Go struct field {}.{} of type {go_type}",
+            at.owner,
+            fields.join(".")
+        ))
+    }
+
+    fn structure(&mut self, value: &mut Value, id: StructId, at: &At<'_>) -> Result<(), DecodeError> {
+        let s = self.table.get(id);
+        let Value::Object(map) = value else {
+            return Err(self.mismatch(value, &self.go_type(&Type::Struct(id)), at));
+        };
+        let mut drop: Vec<String> = Vec::new();
+        for (name, v) in map.iter_mut() {
+            let Some(field) = s.field(name) else {
+                if self.unknown.len() < MAX_UNKNOWN {
+                    self.unknown.push(self.full_path(name));
+                }
+                drop.push(name.clone());
+                continue;
+            };
+            if v.is_null() && field.ty != Type::Any {
+                drop.push(name.clone());
+                continue;
+            }
+            self.path.push(Seg::Field(name.clone()));
+            self.value(v, &field.ty, &At { owner: s.go_name(), field: Some(field.name) })?;
+            self.path.pop();
+            if is_empty_optional(v, field) {
+                drop.push(name.clone());
+            }
+        }
+        for name in drop {
+            map.remove(&name);
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, v: &mut Value, ty: &Type, at: &At<'_>) -> Result<(), DecodeError> {
+        match ty {
+            Type::Any => Ok(()),
+            Type::Struct(id) => self.structure(v, *id, at),
+            Type::List(inner) => self.list(v, ty, inner, at),
+            Type::Map(inner) => self.map(v, ty, inner, at),
+            Type::String if v.is_string() => Ok(()),
+            Type::Bool if v.is_boolean() => Ok(()),
+            Type::Int64 if v.is_i64() => Ok(()),
+            Type::Int32 if v.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+            Type::Double if v.is_number() => Ok(()),
+            Type::IntOrString if v.is_string() => Ok(()),
+            Type::IntOrString if v.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
+            Type::Bytes => self.bytes(v, at),
+            Type::Time | Type::MicroTime => self.time(v, ty, at),
+            Type::Quantity => canonical_quantity(v),
+            _ => Err(self.mismatch(v, &self.go_type(ty), at)),
+        }
+    }
+
+    fn list(&mut self, v: &mut Value, ty: &Type, inner: &Type, at: &At<'_>) -> Result<(), DecodeError> {
+        let Value::Array(items) = v else { return Err(self.mismatch(v, &self.go_type(ty), at)) };
+        for (i, item) in items.iter_mut().enumerate() {
+            if item.is_null() {
+                // Go leaves the zero value for a null element.
+                *item = zero(inner);
+            }
+            self.path.push(Seg::Index(i));
+            self.value(item, inner, at)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, v: &mut Value, ty: &Type, inner: &Type, at: &At<'_>) -> Result<(), DecodeError> {
+        let Value::Object(entries) = v else { return Err(self.mismatch(v, &self.go_type(ty), at)) };
+        for (key, item) in entries.iter_mut() {
+            if item.is_null() {
+                *item = zero(inner);
+            }
+            self.path.push(Seg::Key(key.clone()));
+            self.value(item, inner, at)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, v: &Value, at: &At<'_>) -> Result<(), DecodeError> {
+        use base64::Engine;
+        let Value::String(text) = v else { return Err(self.mismatch(v, "[]uint8", at)) };
+        match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let byte = match e {
+                    base64::DecodeError::InvalidByte(i, _) | base64::DecodeError::InvalidLastSymbol(i, _) => {
+                        i
+                    }
+                    _ => text.len() / 4 * 4,
+                };
+                Err(DecodeError(format!("illegal base64 data at input byte {byte}")))
+            }
+        }
+    }
+
+    fn time(&self, v: &mut Value, ty: &Type, at: &At<'_>) -> Result<(), DecodeError> {
+        let Value::String(text) = v else {
+            return Err(self.mismatch(v, if *ty == Type::Time { "v1.Time" } else { "v1.MicroTime" }, at));
+        };
+        let layout =
+            if *ty == Type::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+        let parsed: jiff::Timestamp = text.parse().map_err(|_| {
+            DecodeError(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
+        })?;
+        *text = if *ty == Type::Time {
+            parsed.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        } else {
+            parsed.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+        };
+        Ok(())
+    }
+
+    fn go_type(&self, ty: &Type) -> String {
+        match ty {
+            Type::String => "string".into(),
+            Type::Bytes => "[]uint8".into(),
+            Type::Bool => "bool".into(),
+            Type::Int32 => "int32".into(),
+            Type::Int64 => "int64".into(),
+            Type::Double => "float64".into(),
+            Type::Time => "v1.Time".into(),
+            Type::MicroTime => "v1.MicroTime".into(),
+            Type::Quantity => "resource.Quantity".into(),
+            Type::IntOrString => "intstr.IntOrString".into(),
+            Type::Any => "interface {}".into(),
+            Type::List(inner) => format!("[]{}", self.go_type(inner)),
+            Type::Map(inner) => format!("map[string]{}", self.go_type(inner)),
+            Type::Struct(id) => {
+                let mut parts = self.table.get(*id).name.rsplit('.');
+                let name = parts.next().unwrap_or_default();
+                format!("{}.{name}", parts.next().unwrap_or("v1"))
+            }
+        }
+    }
+}
+
+fn zero(ty: &Type) -> Value {
+    match ty {
+        Type::Struct(_) | Type::Map(_) => Value::Object(Map::new()),
+        Type::List(_) => Value::Array(Vec::new()),
+        Type::Bool => Value::Bool(false),
+        Type::Int32 | Type::Int64 | Type::Double | Type::IntOrString => 0.into(),
+        Type::Quantity => "0".into(),
+        Type::Any => Value::Null,
+        _ => "".into(),
+    }
+}
+
+/// Go's `omitempty` drops empty lists and maps; structs and scalars stay.
+fn is_empty_optional(v: &Value, field: &Field) -> bool {
+    match (&field.ty, v) {
+        (Type::List(_), Value::Array(a)) => a.is_empty() && !field.required,
+        (Type::Map(_), Value::Object(m)) => m.is_empty() && !field.required,
+        _ => false,
+    }
+}
+
+fn canonical_quantity(v: &mut Value) -> Result<(), DecodeError> {
+    let text = match v {
+        Value::String(s) => std::mem::take(s),
+        Value::Number(n) => n.to_string(),
+        _ => return Err(DecodeError(crate::quantity::ParseQuantityError.to_string())),
+    };
+    let q: Quantity =
+        text.parse().map_err(|e: crate::quantity::ParseQuantityError| DecodeError(e.to_string()))?;
+    *v = Value::String(q.to_string());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn run(ty: &str, mut v: Value) -> Result<(Value, Vec<String>), String> {
+        let t = Table::builtin();
+        let unknown = normalize(&mut v, t.find(ty).unwrap(), t).map_err(|e| e.0)?;
+        Ok((v, unknown))
+    }
+
+    #[test]
+    fn unknown_fields_are_dropped_and_named() {
+        let (v, unknown) = run(
+            "core.v1.Pod",
+            json!({"spec": {"containers": [{"name": "a", "imagee": "b"}], "foo": 1}, "bar": 2}),
+        )
+        .unwrap();
+        assert_eq!(unknown, vec!["bar", "spec.containers[0].imagee", "spec.foo"]);
+        assert_eq!(v, json!({"spec": {"containers": [{"name": "a"}]}}));
+    }
+
+    #[test]
+    fn wrong_types_read_like_go() {
+        for (body, want) in [
+            (
+                json!({"spec": {"replicas": "x"}}),
+                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                json!({"spec": {"template": {"spec": {"containers": [{"image": 5}]}}}}),
+                "json: cannot unmarshal number into Go struct field Container.spec.template.spec.containers.image of type string",
+            ),
+            (
+                json!({"metadata": {"labels": {"a": true}}}),
+                "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+            (
+                json!({"spec": {"template": {"spec": {"containers": {}}}}}),
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+            ),
+            (json!([]), "json: cannot unmarshal array into Go value of type v1.Deployment"),
+        ] {
+            assert_eq!(run("apps.v1.Deployment", body).unwrap_err(), want);
+        }
+    }
+
+    #[test]
+    fn canonical_values_and_no_nulls() {
+        let (v, _) = run(
+            "core.v1.Pod",
+            json!({"metadata": {"creationTimestamp": null, "labels": {}},
+                   "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": 0.5, "memory": "1024Ki"}}}],
+                            "volumes": [{"name": "v", "emptyDir": {}}]}}),
+        )
+        .unwrap();
+        assert_eq!(
+            v,
+            json!({"metadata": {},
+                   "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Mi"}}}],
+                            "volumes": [{"name": "v", "emptyDir": {}}]}})
+        );
+    }
+}

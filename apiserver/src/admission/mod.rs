@@ -1,0 +1,130 @@
+//! Admission: the last word before a write, one plugin a file.
+//!
+//! Plugins run in the order of upstream's recommended list; those that change objects run before those that only
+//! refuse. A plugin that calls out (a webhook) fits the same trait.
+
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod rbac_escalation;
+mod service_account;
+
+use std::sync::Arc;
+
+use api_types::catalog::Kind;
+use api_types::meta;
+use api_types::status::Status;
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::authn::UserInfo;
+use crate::authz::Authorization;
+use crate::registry::{Registry, Write};
+
+/// What is done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// It changes.
+    Update,
+    /// It goes.
+    Delete,
+}
+
+/// What a plugin sees of a write.
+pub struct Attributes<'a> {
+    /// What is done.
+    pub operation: Operation,
+    /// To an object of this kind.
+    pub kind: &'a Kind,
+    /// In this namespace.
+    pub namespace: String,
+    /// With this name.
+    pub name: String,
+    /// Through this subresource.
+    pub subresource: &'static str,
+    /// By whom.
+    pub user: &'a UserInfo,
+    /// Whether it is only tried.
+    pub dry_run: bool,
+    /// The object to be written.
+    pub object: &'a mut Value,
+    /// The object as it is.
+    pub old: Option<&'a Value>,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes of a write.
+    pub fn new(
+        operation: Operation,
+        kind: &'a Kind,
+        namespace: &str,
+        write: &Write<'a>,
+        object: &'a mut Value,
+        old: Option<&'a Value>,
+    ) -> Self {
+        Self {
+            operation,
+            kind,
+            namespace: namespace.to_owned(),
+            name: meta::name(object).to_owned(),
+            subresource: write.subresource,
+            user: write.user,
+            dry_run: write.dry_run,
+            object,
+            old,
+        }
+    }
+
+    /// Whether this is a write of a core kind itself, not of one of its subresources.
+    fn is_core(&self, plural: &str) -> bool {
+        self.kind.group.is_empty() && self.kind.plural == plural && self.subresource.is_empty()
+    }
+
+    /// A refusal.
+    fn forbidden(&self, why: &str) -> Status {
+        Status::forbidden(self.kind.group, self.kind.plural, &self.name, why)
+    }
+}
+
+/// One rule about writes. May change `attributes.object`; must not write anything itself.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// Its name in `--enable-admission-plugins`.
+    fn name(&self) -> &'static str;
+
+    /// Changes or refuses the write.
+    async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status>;
+}
+
+/// The plugins in their order.
+pub struct Chain(Vec<Box<dyn Plugin>>);
+
+impl Chain {
+    /// The plugins that are always in force.
+    pub fn new(authorization: Arc<Authorization>) -> Self {
+        Self(vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(service_account::ServiceAccount),
+            Box::new(node_restriction::NodeRestriction),
+            Box::new(priority::Priority),
+            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(rbac_escalation::RbacEscalation(authorization)),
+        ])
+    }
+
+    /// Runs all plugins; the first refusal ends the write.
+    pub async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        for p in &self.0 {
+            p.admit(registry, attributes).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of the plugins in force.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|p| p.name()).collect()
+    }
+}

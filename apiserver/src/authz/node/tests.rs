@@ -1,0 +1,207 @@
+//! The node authorizer over a cache of pods.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::*;
+use crate::authn::UserInfo;
+use crate::authz::bootstrap::node_rules;
+use crate::cache::{Cache, CacheConfig, FieldDef, ResourceConfig};
+use crate::storage::Storage;
+use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
+
+const FIELDS: &[FieldDef] = &[FieldDef { name: "spec.nodeName", path: &["spec", "nodeName"], default: "" }];
+
+struct Fixture {
+    authorizer: NodeAuthorizer,
+    storage: Arc<EmbeddedStorage>,
+    cache: Arc<Cache>,
+    _guard: DropGuard,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    async fn new(pods: &[(&str, Value)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let storage = Arc::new(EmbeddedStorage::open(EmbeddedOptions::new(dir.path())).unwrap());
+        for (key, pod) in pods {
+            storage.create(&format!("/registry/pods/{key}"), pod.to_string().into(), None).await.unwrap();
+        }
+        let config = ResourceConfig { prefix: "/registry/pods/".into(), namespaced: true, fields: FIELDS };
+        let cache = Cache::new(storage.clone(), CacheConfig::new(vec![config]));
+        let stop = CancellationToken::new();
+        tokio::spawn(cache.clone().run(stop.clone()));
+        cache.ready().await;
+        let pods = cache.resource("/registry/pods/").unwrap().clone();
+        let references = References::new();
+        tokio::spawn(references.clone().run(pods.clone(), stop.clone()));
+        references.ready().await;
+        let authorizer = NodeAuthorizer::new(node_rules(), pods, references);
+        Self { authorizer, storage, cache, _guard: stop.drop_guard(), _dir: dir }
+    }
+
+    fn ask(&self, a: impl for<'a> FnOnce(&'a UserInfo) -> Attributes<'a>) -> Decision {
+        self.authorizer.authorize(&a(&agent()))
+    }
+
+    fn secret(&self, name: &str) -> bool {
+        let user = agent();
+        let get = Attributes::resource(&user, "get", "", "v1", "secrets").in_namespace("a").named(name);
+        self.authorizer.authorize(&get).is_allowed()
+    }
+
+    async fn secret_becomes(&self, name: &str, allowed: bool) {
+        self.cache.read_consistent().await.unwrap();
+        let wait = async {
+            while self.secret(name) != allowed {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the references follow");
+    }
+}
+
+fn agent() -> UserInfo {
+    UserInfo::authenticated("system:node:n1", vec!["system:nodes".into()])
+}
+
+fn pod(node: &str, secret: &str) -> Value {
+    json!({
+        "metadata": {"uid": "u", "name": "p"},
+        "spec": {
+            "nodeName": node,
+            "serviceAccountName": "sa",
+            "volumes": [
+                {"name": "s", "secret": {"secretName": secret}},
+                {"name": "c", "configMap": {"name": "conf"}},
+                {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+            ],
+        },
+    })
+}
+
+/// Group, resource, subresource, verb, namespace, name: why not (`None`: allowed).
+type Case = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+);
+
+#[tokio::test]
+async fn decisions() {
+    let f = Fixture::new(&[
+        ("a/mine", pod("n1", "s1")),
+        ("a/other", pod("n2", "s2")),
+        ("a/pending", pod("", "s3")),
+    ])
+    .await;
+    let unrelated = "no relationship found between node 'n1' and this object";
+    #[rustfmt::skip]
+    let cases: &[Case] = &[
+        ("", "secrets", "", "get", "a", "s1", None),
+        ("", "secrets", "", "watch", "a", "s1", None),
+        ("", "secrets", "", "get", "a", "s2", Some(unrelated)),
+        ("", "secrets", "", "get", "a", "s3", Some(unrelated)),
+        ("", "secrets", "", "get", "b", "s1", Some(unrelated)),
+        ("", "secrets", "", "list", "a", "", Some("No Object name found")),
+        ("", "secrets", "", "list", "", "", Some("can only read namespaced object of this type")),
+        ("", "secrets", "", "create", "a", "s1", Some("can only read resources of this type")),
+        ("", "configmaps", "", "get", "a", "conf", None),
+        ("", "configmaps", "", "get", "a", "none", Some(unrelated)),
+        ("", "persistentvolumeclaims", "", "get", "a", "data", None),
+        ("", "persistentvolumeclaims", "", "list", "a", "data", Some("can only get individual resources of this type")),
+        ("", "persistentvolumeclaims", "status", "patch", "a", "data", None),
+        ("", "persistentvolumeclaims", "status", "patch", "a", "none", Some(unrelated)),
+        ("", "persistentvolumes", "", "get", "", "pv", Some(unrelated)),
+        ("", "serviceaccounts", "token", "create", "a", "sa", None),
+        ("", "serviceaccounts", "token", "create", "a", "none", Some(unrelated)),
+        ("", "serviceaccounts", "", "get", "a", "sa", None),
+        ("", "serviceaccounts", "", "create", "a", "sa", Some("can only create token subresource of serviceaccount")),
+        ("", "serviceaccounts", "", "list", "a", "", Some("can only create tokens for individual service accounts")),
+        ("", "pods", "", "get", "a", "mine", None),
+        ("", "pods", "", "get", "a", "other", Some(unrelated)),
+        ("", "pods", "", "list", "", "", Some("can only list/watch pods with spec.nodeName field selector")),
+        ("", "pods", "", "watch", "a", "mine", None),
+        ("", "pods", "", "create", "a", "", None),
+        ("", "pods", "", "delete", "a", "mine", None),
+        ("", "pods", "", "patch", "a", "mine", Some("")),
+        ("", "pods", "status", "patch", "a", "mine", None),
+        ("", "pods", "eviction", "create", "a", "mine", None),
+        ("", "pods", "exec", "create", "a", "mine", Some("")),
+        ("", "nodes", "", "get", "", "n1", None),
+        ("", "nodes", "", "get", "", "n2", Some("node 'n1' cannot read 'n2', only its own Node object")),
+        ("", "nodes", "", "list", "", "", Some("node 'n1' cannot read all nodes, only its own Node object")),
+        ("", "nodes", "status", "patch", "", "n1", None),
+        ("", "nodes", "", "delete", "", "n1", Some("")),
+        ("coordination.k8s.io", "leases", "", "update", "kube-node-lease", "n1", None),
+        ("coordination.k8s.io", "leases", "", "create", "kube-node-lease", "", None),
+        ("coordination.k8s.io", "leases", "", "update", "kube-node-lease", "n2",
+            Some("can only access node lease with the same name as the requesting node")),
+        ("coordination.k8s.io", "leases", "", "update", "default", "n1",
+            Some("can only access leases in the \"kube-node-lease\" system namespace")),
+        ("coordination.k8s.io", "leases", "", "list", "kube-node-lease", "",
+            Some("can only get, create, update, patch, or delete a node lease")),
+        ("storage.k8s.io", "csinodes", "", "get", "", "n1", None),
+        ("storage.k8s.io", "csinodes", "", "get", "", "n2", Some("can only access CSINode with the same name as the requesting node")),
+        ("", "services", "", "list", "", "", None),
+        ("", "services", "", "create", "a", "", Some("")),
+        ("", "events", "", "create", "a", "", None),
+        ("apps", "deployments", "", "list", "a", "", Some("")),
+    ];
+    for (group, resource, subresource, verb, namespace, name, why) in cases {
+        let decision = f.ask(|user| {
+            Attributes::resource(user, verb, group, "v1", resource)
+                .with_subresource(subresource)
+                .in_namespace(namespace)
+                .named(name)
+        });
+        let expected = why.map_or(Decision::ALLOW, no);
+        assert_eq!(decision, expected, "{verb} {group}/{resource}/{subresource} {namespace}/{name}");
+    }
+    let selected =
+        f.ask(|u| Attributes::resource(u, "watch", "", "v1", "pods").selecting(&[("spec.nodeName", "n1")]));
+    assert!(selected.is_allowed());
+    let selected =
+        f.ask(|u| Attributes::resource(u, "watch", "", "v1", "pods").selecting(&[("spec.nodeName", "n2")]));
+    assert!(!selected.is_allowed());
+}
+
+#[tokio::test]
+async fn others_are_none_of_its_business() {
+    let f = Fixture::new(&[]).await;
+    let ask = |name: &str, groups: &[&str]| {
+        let user = UserInfo::authenticated(name, groups.iter().map(|g| (*g).to_owned()).collect());
+        f.authorizer.authorize(&Attributes::resource(&user, "list", "", "v1", "services"))
+    };
+    assert_eq!(ask("system:node:n1", &[]), no(""));
+    assert_eq!(ask("jane", &["system:nodes"]), no(""));
+    assert_eq!(ask("system:node:", &["system:nodes"]), no("unknown node for user \"system:node:\""));
+}
+
+#[tokio::test]
+async fn references_come_and_go_with_pods() {
+    let f = Fixture::new(&[("a/one", pod("n1", "s")), ("a/two", pod("", "s"))]).await;
+    assert!(f.secret("s"));
+    let get = async |key: &str| f.storage.get(key).await.unwrap().unwrap().revision;
+    let (one, two) = ("/registry/pods/a/one", "/registry/pods/a/two");
+    f.storage.delete(one, get(one).await).await.unwrap();
+    f.secret_becomes("s", false).await;
+    let bound = pod("n1", "s").to_string();
+    f.storage.update(two, bound.into(), get(two).await, None).await.unwrap();
+    f.secret_becomes("s", true).await;
+    let mut debugged = pod("n1", "s");
+    debugged["spec"]["ephemeralContainers"] = json!([{"envFrom": [{"secretRef": {"name": "debug"}}]}]);
+    f.storage.update(two, debugged.to_string().into(), get(two).await, None).await.unwrap();
+    f.secret_becomes("debug", true).await;
+    assert!(f.secret("s"));
+    f.storage.delete(two, get(two).await).await.unwrap();
+    f.secret_becomes("debug", false).await;
+    assert!(!f.secret("s"));
+}

@@ -1,0 +1,95 @@
+//! Keeps the cache fed: list once, then follow the store for ever.
+//!
+//! What wakes it: the store's watch. A broken watch is resumed from the applied revision; when the store
+//! has forgotten that, everything is listed again and compared.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use imbl::OrdMap;
+use tokio_util::sync::CancellationToken;
+
+use super::Cache;
+use super::snapshot::ObjectMap;
+use crate::storage::{ListOptions, Revision, StorageError, WatchItem, WatchStream};
+
+/// Entries asked for at once.
+const PAGE: usize = 1_000;
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Runs until `stop`.
+pub(super) async fn run(cache: &Cache, stop: CancellationToken) {
+    let mut backoff = BACKOFF_MIN;
+    let mut listed = false;
+    loop {
+        let error = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            error = attempt(cache, &mut listed, &mut backoff) => error,
+        };
+        if matches!(error, StorageError::Compacted { .. } | StorageError::FutureRevision { .. }) {
+            tracing::warn!(%error, "the cache has lost its place in the store, listing again");
+            listed = false;
+        } else {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the cache cannot follow the store, retrying");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff) => {}
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// Lists if necessary and follows the store until it fails.
+async fn attempt(cache: &Cache, listed: &mut bool, backoff: &mut Duration) -> StorageError {
+    if !*listed {
+        match list(cache).await {
+            Ok(revision) => {
+                *listed = true;
+                cache.publish(revision);
+            }
+            Err(error) => return error,
+        }
+    }
+    match cache.storage.watch(&cache.root, cache.applied_revision()).await {
+        Ok(watch) => follow(cache, watch, backoff).await,
+        Err(error) => error,
+    }
+}
+
+async fn follow(cache: &Cache, mut watch: WatchStream, backoff: &mut Duration) -> StorageError {
+    while let Some(item) = watch.next().await {
+        match item {
+            Ok(WatchItem::Events(events)) => cache.apply(events),
+            Ok(WatchItem::Progress(revision)) => cache.publish(revision),
+            Err(error) => return error,
+        }
+        *backoff = BACKOFF_MIN;
+    }
+    StorageError::Unavailable { operation: "watch", source: "the watch ended".into() }
+}
+
+/// Lists everything at one revision into the resources' caches.
+async fn list(cache: &Cache) -> Result<Revision, StorageError> {
+    let mut maps: Vec<ObjectMap> = vec![OrdMap::new(); cache.resources.len()];
+    let mut options = ListOptions { limit: Some(PAGE), ..ListOptions::default() };
+    loop {
+        let page = cache.storage.list(&cache.root, options).await?;
+        for entry in &page.entries {
+            let Some(at) = cache.position(&entry.key) else { continue };
+            if let Some(object) = cache.resources[at].listed(entry) {
+                maps[at].insert(object.key.clone(), object);
+            }
+        }
+        let last = page.entries.last().filter(|_| page.more).map(|entry| entry.key.to_string());
+        if last.is_none() {
+            for (resource, map) in cache.resources.iter().zip(maps) {
+                resource.replace(map, page.revision);
+            }
+            return Ok(page.revision);
+        }
+        options = ListOptions { revision: Some(page.revision), limit: Some(PAGE), start_after: last };
+    }
+}

@@ -1,0 +1,27 @@
+//! POST: a new object.
+
+use http::StatusCode;
+
+use super::Call;
+use super::respond::{self, Answer};
+use crate::request::body;
+use crate::request::query::FieldValidation;
+
+pub async fn create(call: Call<'_>) -> Answer {
+    let validation = FieldValidation::from_query(&call.query, call.options())?;
+    let media = body::media(call.content_type())?;
+    let (kind, form) = (call.kind, call.form);
+    let write = call.write()?;
+    let bytes = body::read(call.take_body()).await?;
+    let decoded = body::decode(&bytes, media, kind, validation)?;
+    let mut object = decoded.object;
+    if let Some(c) = &kind.conversion {
+        (c.to_stored)(&mut object);
+    }
+    let mut warnings = decoded.warnings;
+    warnings.extend(kind.strategy.warnings(&object));
+    let created = call.registry().create(kind, &call.info.namespace, object, &write).await?;
+    let mut response = respond::object(StatusCode::CREATED, kind, created, form);
+    respond::warn(&mut response, &warnings);
+    Ok(response)
+}

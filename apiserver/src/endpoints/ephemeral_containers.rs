@@ -1,0 +1,161 @@
+//! `pods/ephemeralcontainers`: containers added to a running pod, which is how `kubectl debug` looks inside.
+//!
+//! Nothing else of the pod changes through it, and what was added stays.
+
+use api_types::field::{ErrorList, Path};
+use api_types::json::Parsed;
+use api_types::kinds::{pod_defaults, pod_spec};
+use api_types::meta;
+use api_types::schema::Table;
+use api_types::status::Status;
+use http::{Method, StatusCode};
+use k8s_openapi::api::core::v1::PodSpec;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Call;
+use super::patch::{Language, Patch};
+use super::respond::{self, Answer};
+use super::update::check_name;
+use crate::registry::{Part, UpdateOptions};
+use crate::request::body;
+use crate::request::query::FieldValidation;
+
+/// Makes what was sent of the current pod.
+type Change = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
+
+pub async fn change(call: Call<'_>) -> Answer {
+    let validation = FieldValidation::from_query(&call.query, call.options())?;
+    let write = call.write()?;
+    let (kind, name) = (call.kind, &call.info.name);
+    let change: Change = if *call.method() == Method::PATCH {
+        let language = Language::of(call.content_type())?;
+        let patch = Patch::read(language, &body::read(call.take_body()).await?)?;
+        Box::new(move |current| {
+            let mut object = current.clone();
+            patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
+            let parsed = Parsed { value: object, duplicates: Vec::new() };
+            body::normalize(parsed, kind, validation).map(|d| d.object)
+        })
+    } else {
+        let media = body::media(call.content_type())?;
+        let bytes = body::read(call.take_body()).await?;
+        let sent = body::decode(&bytes, media, kind, validation)?.object;
+        check_name(&sent, name)?;
+        Box::new(move |_| Ok(sent.clone()))
+    };
+    let options =
+        UpdateOptions { create: false, retry: *call.method() == Method::PATCH, part: Part::Prepared };
+    let (stored, _) = call
+        .registry()
+        .update(kind, &call.info.namespace, name, options, &write, |current| {
+            let current = current.ok_or_else(|| Status::not_found("", "pods", name))?;
+            with_containers(current, &change(current)?)
+        })
+        .await?;
+    Ok(respond::object(StatusCode::OK, kind, stored, call.form))
+}
+
+fn list(pod: &Value) -> Vec<Value> {
+    meta::at(pod, &["spec", "ephemeralContainers"]).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// The current pod with the ephemeral containers of `sent`.
+fn with_containers(current: &Value, sent: &Value) -> Result<Value, Status> {
+    let mut new = current.clone();
+    let asked = meta::resource_version(sent);
+    if !asked.is_empty() {
+        meta::metadata_mut(&mut new).insert("resourceVersion".into(), asked.into());
+    }
+    new["spec"]["ephemeralContainers"] = list(sent).into();
+    if let Some(spec) = new["spec"].as_object_mut() {
+        pod_defaults::pod_spec(spec);
+    }
+    let (before, after) = (list(current), list(&new));
+    let mut errors = ErrorList::new();
+    let path = Path::new("spec").child("ephemeralContainers");
+    for old in &before {
+        if !after.contains(old) {
+            errors.forbidden(
+                &path,
+                format!(
+                    "existing ephemeral containers {:?} may not be changed or removed",
+                    meta::str_at(old, &["name"])
+                ),
+            );
+        }
+    }
+    validate(&new, &after, &path, &mut errors);
+    if errors.is_empty() { Ok(new) } else { Err(Status::invalid("", "Pod", meta::name(current), &errors)) }
+}
+
+/// An ephemeral container must be a valid container beside the others, without ports, probes and resources.
+fn validate(pod: &Value, containers: &[Value], path: &Path, errors: &mut ErrorList) {
+    const FORBIDDEN: [&str; 6] =
+        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"];
+    for (i, c) in containers.iter().enumerate() {
+        for field in FORBIDDEN.iter().filter(|f| c.get(**f).is_some()) {
+            errors.forbidden(&path.index(i).child(field), "cannot be set for an Ephemeral Container");
+        }
+    }
+    // Judged as one more ordinary container: names, images, mounts.
+    let mut spec = pod["spec"].clone();
+    let own = spec["containers"].as_array().map_or(0, Vec::len);
+    if let Some(all) = spec["containers"].as_array_mut() {
+        all.extend(containers.iter().cloned().map(|mut c| {
+            if let Value::Object(m) = &mut c {
+                m.remove("targetContainerName");
+            }
+            c
+        }));
+    }
+    spec["ephemeralContainers"] = json!([]);
+    let typed = PodSpec::deserialize(&spec).unwrap_or_default();
+    let mut found = ErrorList::new();
+    pod_spec::validate(&typed, &Path::new("spec"), &mut found);
+    for mut e in found.0 {
+        for i in 0..containers.len() {
+            let from = format!("spec.containers[{}]", own + i);
+            if let Some(rest) = e.field.strip_prefix(&from) {
+                e.field = format!("{}{rest}", path.index(i));
+                errors.0.push(e);
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(ephemeral: Value) -> Value {
+        json!({"metadata": {"name": "p", "resourceVersion": "5"},
+            "spec": {"containers": [{"name": "a", "image": "i", "imagePullPolicy": "Never",
+                "terminationMessagePolicy": "File"}], "restartPolicy": "Always", "dnsPolicy": "Default",
+                "ephemeralContainers": ephemeral}})
+    }
+
+    #[test]
+    fn containers_are_added_and_stay() {
+        let one = with_containers(&pod(json!([])), &pod(json!([{"name": "d", "image": "x"}]))).unwrap();
+        assert_eq!(one["spec"]["ephemeralContainers"][0]["imagePullPolicy"], "Always");
+        assert_eq!(one["spec"]["containers"].as_array().unwrap().len(), 1);
+        let e = with_containers(&one, &pod(json!([]))).unwrap_err();
+        assert!(e.message.contains("may not be changed or removed"), "{e}");
+    }
+
+    #[test]
+    fn they_are_judged_like_containers() {
+        let e = with_containers(&pod(json!([])), &pod(json!([{"name": "a"}]))).unwrap_err();
+        assert!(e.message.contains("spec.ephemeralContainers[0].name: Duplicate value"), "{e}");
+        assert!(e.message.contains("spec.ephemeralContainers[0].image: Required value"), "{e}");
+        let probed = pod(json!([{"name": "d", "image": "x", "livenessProbe": {}}]));
+        assert!(
+            with_containers(&pod(json!([])), &probed)
+                .unwrap_err()
+                .message
+                .contains("livenessProbe: Forbidden")
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! LIST: one snapshot, streamed.
+
+use std::sync::Arc;
+
+use api_types::catalog::Kind;
+use api_types::field::Path;
+use api_types::status::Status;
+use axum::body::Body;
+use base64::Engine;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::respond::{self, Answer};
+use super::{Call, get};
+use crate::cache::CachedObject;
+use crate::registry::read::Predicate;
+use crate::registry::{parse_stored, storage_status};
+use crate::request::negotiate::Form;
+use crate::request::query::invalid_options;
+use crate::storage::{ListOptions, StorageError};
+
+/// Objects of a list are gathered into pieces of about this size.
+const CHUNK: usize = 64 * 1024;
+
+/// One page of a list, before it is encoded.
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<Arc<CachedObject>>,
+    /// Its metadata.
+    pub meta: Value,
+}
+
+pub async fn list(call: &Call<'_>) -> Answer {
+    let page = page(call).await?;
+    match call.form {
+        Form::Table => {
+            let now = Timestamp::now();
+            let mut rows = Vec::with_capacity(page.objects.len());
+            for o in &page.objects {
+                let mut value = parse_stored(&o.bytes)?;
+                respond::present(call.kind, &mut value);
+                rows.push(respond::row(call.kind, &value, now));
+            }
+            Ok(respond::json(StatusCode::OK, &respond::table(call.kind, rows, page.meta)))
+        }
+        form => Ok(stream_list(call.kind, form, page)),
+    }
+}
+
+/// The selectors of a request, checked against the kind.
+pub fn predicate(call: &Call<'_>) -> Result<Predicate, Status> {
+    // Upstream reads all parameters of a list, whether they mean anything for it or not.
+    call.query.number("timeoutSeconds")?;
+    let p = Predicate { labels: call.query.label_selector()?, fields: call.query.field_selector()? };
+    p.check(call.kind)?;
+    Ok(p)
+}
+
+/// The objects a list request selects.
+pub async fn page(call: &Call<'_>) -> Result<Page, Status> {
+    let predicate = predicate(call)?;
+    let limit = call.query.number("limit")?.filter(|n| *n > 0).and_then(|n| usize::try_from(n).ok());
+    let version = call.query.resource_version()?;
+    let version_match = call.query.get("resourceVersionMatch");
+    check_match(version_match, version, call.query.get("continue"))?;
+    if let Some(token) = call.query.get("continue") {
+        return continued(call, &predicate, limit, token).await;
+    }
+    if version_match == Some("Exact") {
+        let at = version.unwrap_or(0);
+        return from_store(call, &predicate, limit, at, None).await;
+    }
+    let registry = call.registry();
+    registry.freshen(get::freshness(version)).await?;
+    let snapshot = registry.resource(call.kind)?.snapshot();
+    let prefix = scope_prefix(call.kind, &call.info.namespace);
+    let selected = snapshot.range(&prefix, None).filter(|o| predicate.matches(o));
+    let mut objects: Vec<Arc<CachedObject>> = Vec::new();
+    let mut more = false;
+    for o in selected {
+        if limit.is_some_and(|l| objects.len() == l) {
+            more = true;
+            break;
+        }
+        objects.push(o.clone());
+    }
+    let mut meta = json!({"resourceVersion": snapshot.revision().to_string()});
+    if more && let Some(last) = objects.last() {
+        meta["continue"] = encode_token(snapshot.revision(), &last.key).into();
+        if predicate.is_everything() {
+            let rest = snapshot.range(&prefix, Some(&last.key)).count();
+            meta["remainingItemCount"] = rest.into();
+        }
+    }
+    Ok(Page { objects, meta })
+}
+
+/// The keys of a namespace, or of all.
+pub fn scope_prefix(kind: &Kind, namespace: &str) -> String {
+    if kind.namespaced() && !namespace.is_empty() {
+        format!("{}{namespace}/", kind.prefix())
+    } else {
+        kind.prefix()
+    }
+}
+
+fn check_match(version_match: Option<&str>, version: Option<u64>, token: Option<&str>) -> Result<(), Status> {
+    let Some(m) = version_match else { return Ok(()) };
+    let path = Path::new("resourceVersionMatch");
+    let refuse = |text: &str| Err(invalid_options("ListOptions", |e| e.forbidden(&path, text)));
+    if token.is_some() {
+        return refuse("resourceVersionMatch is forbidden when continue is provided");
+    }
+    match (m, version) {
+        ("Exact" | "NotOlderThan", None) => {
+            refuse("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        }
+        ("Exact", Some(0)) => refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
+        ("Exact" | "NotOlderThan", _) => Ok(()),
+        (other, _) => Err(invalid_options("ListOptions", |e| {
+            e.not_supported(&path, other, &["Exact", "NotOlderThan", ""])
+        })),
+    }
+}
+
+/// Where a list goes on: the revision it is exact at, and the last key it has given.
+fn encode_token(revision: u64, key: &str) -> String {
+    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": key});
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token.to_string())
+}
+
+fn decode_token(token: &str) -> Result<(u64, String), Status> {
+    let bad = || Status::bad_request("invalid continue token: continue key is not valid");
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(token.trim_end_matches('='))
+        .map_err(|_| bad())?;
+    let v: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+    let (revision, start) = (v.get("rv").and_then(Value::as_u64), v.get("start").and_then(Value::as_str));
+    match (revision, start) {
+        (Some(r), Some(s)) if r > 0 => Ok((r, s.to_owned())),
+        _ => Err(bad()),
+    }
+}
+
+async fn continued(
+    call: &Call<'_>,
+    predicate: &Predicate,
+    limit: Option<usize>,
+    token: &str,
+) -> Result<Page, Status> {
+    if call.query.resource_version()?.is_some_and(|v| v != 0) {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let (revision, start) = decode_token(token)?;
+    if !start.starts_with(&scope_prefix(call.kind, &call.info.namespace)) {
+        return Err(Status::bad_request("continue key is not valid"));
+    }
+    from_store(call, predicate, limit, revision, Some(start)).await
+}
+
+/// A list at exactly one revision, which only the store's history has.
+async fn from_store(
+    call: &Call<'_>,
+    predicate: &Predicate,
+    limit: Option<usize>,
+    revision: u64,
+    mut start_after: Option<String>,
+) -> Result<Page, Status> {
+    let resource = call.registry().resource(call.kind)?;
+    let prefix = scope_prefix(call.kind, &call.info.namespace);
+    let mut objects: Vec<Arc<CachedObject>> = Vec::new();
+    let mut remaining = None;
+    let continued = start_after.is_some();
+    loop {
+        // With a selector a page of the store may hold few of the objects asked for.
+        let want = limit.map(|l| l - objects.len());
+        let options = ListOptions { revision: Some(revision), limit: want, start_after: start_after.clone() };
+        let page = call.registry().storage().list(&prefix, options).await.map_err(|e| match e {
+            StorageError::Compacted { .. } if !continued => {
+                Status::expired("The resourceVersion for the provided list is too old.")
+            }
+            e => storage_status(call.kind, "", e),
+        })?;
+        start_after = page.entries.last().map(|e| e.key.to_string());
+        for e in page.entries {
+            let o = resource
+                .object(&e)
+                .map_err(|e| Status::internal(format!("a stored object cannot be read: {e}")))?;
+            if predicate.matches(&o) {
+                objects.push(Arc::new(o));
+            }
+        }
+        remaining = if page.more { page.remaining.or(remaining) } else { None };
+        let full = limit.is_some_and(|l| objects.len() >= l);
+        if !page.more || full {
+            let mut meta = json!({"resourceVersion": revision.to_string()});
+            if page.more
+                && let Some(last) = &start_after
+            {
+                meta["continue"] = encode_token(revision, last).into();
+                if let (true, Some(n)) = (predicate.is_everything(), remaining) {
+                    meta["remainingItemCount"] = n.into();
+                }
+            }
+            return Ok(Page { objects, meta });
+        }
+    }
+}
+
+/// Concatenates the objects' bytes; nothing is encoded again, and memory is bounded by one piece.
+fn stream_list(kind: &Kind, form: Form, page: Page) -> Response<Body> {
+    let (list_kind, version) = match form {
+        Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+        _ => (format!("{}List", kind.kind), kind.api_version()),
+    };
+    let head = format!(
+        "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":[",
+        page.meta
+    );
+    let convert = form == Form::Metadata || kind.conversion.is_some();
+    let from_stored = kind.conversion.map(|c| c.from_stored);
+    let state = (page.objects.into_iter(), true, false, Some(head));
+    let body = stream::unfold(state, move |(mut objects, mut first, done, mut head)| async move {
+        if done {
+            return None;
+        }
+        let mut buffer = BytesMut::with_capacity(CHUNK + 4096);
+        if let Some(h) = head.take() {
+            buffer.put_slice(h.as_bytes());
+        }
+        while buffer.len() < CHUNK {
+            let Some(o) = objects.next() else {
+                buffer.put_slice(b"]}\n");
+                return Some((Ok::<Bytes, std::io::Error>(buffer.freeze()), (objects, first, true, head)));
+            };
+            if !std::mem::take(&mut first) {
+                buffer.put_u8(b',');
+            }
+            if !convert {
+                buffer.put_slice(&o.bytes);
+                continue;
+            }
+            match converted(&o, from_stored, form) {
+                Ok(bytes) => buffer.put_slice(&bytes),
+                Err(e) => return Some((Err(std::io::Error::other(e)), (objects, first, true, head))),
+            }
+        }
+        Some((Ok(buffer.freeze()), (objects, first, false, head)))
+    });
+    let mut r = Response::new(Body::from_stream(body));
+    r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    r
+}
+
+fn converted(
+    o: &CachedObject,
+    from_stored: Option<fn(&mut Value)>,
+    form: Form,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(&o.bytes)?;
+    if let Some(f) = from_stored {
+        f(&mut value);
+    }
+    serde_json::to_vec(&if form == Form::Metadata { respond::partial(&value) } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        let t = encode_token(7, "/registry/pods/a/b");
+        assert_eq!(decode_token(&t).unwrap(), (7, "/registry/pods/a/b".to_owned()));
+        for bad in ["", "!!", "e30"] {
+            assert_eq!(decode_token(bad).unwrap_err().code, 400);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! From a request to its handler: one file a verb or subresource, generic over the catalog entry.
+//!
+//! [`dispatch`] is the whole router. It looks the kind up in the catalog, checks that the kind serves the verb, and
+//! calls the handler; a new kind changes nothing here.
+
+mod binding;
+mod create;
+mod delete;
+mod ephemeral_containers;
+mod eviction;
+mod finalize;
+mod get;
+pub mod health;
+mod list;
+mod node_proxy;
+mod patch;
+pub mod respond;
+pub(crate) mod reviews;
+mod scale;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use api_types::catalog::{self, Kind, Subresource};
+use api_types::status::Status;
+use axum::body::Body;
+use http::{Method, StatusCode, header};
+use parking_lot::Mutex;
+
+use crate::authn::UserInfo;
+use crate::discovery;
+use crate::registry::{Part, Registry, Write};
+use crate::request::RequestInfo;
+use crate::request::negotiate::{self, Form};
+use crate::request::query::Query;
+use crate::server::Server;
+use respond::Answer;
+
+/// One request for a resource, on its way to a handler.
+pub struct Call<'a> {
+    /// The server.
+    pub server: &'a Arc<Server>,
+    /// What is asked.
+    pub info: &'a RequestInfo,
+    /// Of which kind.
+    pub kind: &'static Kind,
+    /// With which parameters.
+    pub query: Query,
+    /// By whom.
+    pub user: Arc<UserInfo>,
+    /// The form of the answer.
+    pub form: Form,
+    parts: http::request::Parts,
+    body: Mutex<Option<Body>>,
+}
+
+impl Call<'_> {
+    /// The generic store.
+    pub fn registry(&self) -> &Registry {
+        self.server.registry()
+    }
+
+    /// The HTTP method.
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The media type of the body.
+    pub fn content_type(&self) -> Option<&str> {
+        self.parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())
+    }
+
+    /// The body; empty when it was taken before.
+    pub fn take_body(&self) -> Body {
+        self.body.lock().take().unwrap_or_default()
+    }
+
+    /// The whole request again, for handlers that pass it on.
+    pub fn into_request(self) -> http::Request<Body> {
+        let body = self.body.into_inner().unwrap_or_default();
+        http::Request::from_parts(self.parts, body)
+    }
+
+    /// Who writes, and how.
+    pub fn write(&self) -> Result<Write<'_>, Status> {
+        let subresource = Self::subresource_of(&self.info.subresource);
+        Ok(Write {
+            user: &self.user,
+            dry_run: self.query.dry_run(self.options())?,
+            subresource: subresource.map_or("", Subresource::path),
+        })
+    }
+
+    /// The kind that the query's parameters of a write stand for.
+    pub fn options(&self) -> &'static str {
+        match self.info.verb {
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            "delete" | "deletecollection" => "DeleteOptions",
+            _ => "CreateOptions",
+        }
+    }
+
+    /// What a PUT or PATCH of this path may change.
+    pub fn part(&self) -> Part {
+        if self.info.subresource == Subresource::Status.path() { Part::Status } else { Part::Whole }
+    }
+
+    fn subresource_of(path: &str) -> Option<Subresource> {
+        use Subresource as S;
+        [
+            S::Status,
+            S::Scale,
+            S::Binding,
+            S::Eviction,
+            S::Finalize,
+            S::Log,
+            S::Exec,
+            S::Attach,
+            S::PortForward,
+            S::EphemeralContainers,
+        ]
+        .into_iter()
+        .find(|s| s.path() == path)
+    }
+}
+
+/// Answers a request for a resource that was authenticated and authorized.
+pub async fn dispatch(
+    server: &Arc<Server>,
+    info: &RequestInfo,
+    user: Arc<UserInfo>,
+    request: http::Request<Body>,
+) -> Answer {
+    if let Some(review) = reviews::find(info) {
+        return review.answer(server, &user, info, request).await;
+    }
+    let Some(kind) = catalog::by_resource(&info.group, &info.version, &info.resource) else {
+        return match discovery::serves(&info.path) {
+            true => Err(Status::no_such_path()),
+            false => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
+        };
+    };
+    // A namespaced object has no path outside a namespace, and the other way round.
+    let in_namespace = !info.namespace.is_empty();
+    if kind.namespaced() && !in_namespace && !(info.name.is_empty() || info.is_collection()) {
+        return Err(Status::no_such_path());
+    }
+    if !kind.namespaced() && in_namespace && kind.plural != "namespaces" {
+        return Err(Status::no_such_path());
+    }
+    let (parts, body) = request.into_parts();
+    let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward");
+    let form = if streams { Form::Object } else { negotiate::form(accept)? };
+    let query = Query::parse(parts.uri.query());
+    let call = Call { server, info, kind, query, user, form, parts, body: Mutex::new(Some(body)) };
+    if info.subresource.is_empty() { whole(call).await } else { below(call).await }
+}
+
+/// Verbs on the object itself or its collection.
+async fn whole(call: Call<'_>) -> Answer {
+    let verb = call.info.verb;
+    // What cannot be created outside a namespace cannot be posted there.
+    if verb == "create" && (!call.info.name.is_empty() && call.kind.plural != "namespaces") {
+        return Err(Status::method_not_allowed());
+    }
+    // Nothing is written, and nothing is swept away, across namespaces.
+    if matches!(verb, "create" | "deletecollection")
+        && call.kind.namespaced()
+        && call.info.namespace.is_empty()
+    {
+        return Err(Status::method_not_allowed());
+    }
+    // A collection is neither replaced nor patched.
+    if matches!(verb, "update" | "patch") && call.info.name.is_empty() {
+        return Err(Status::method_not_allowed());
+    }
+    if !call.kind.verbs.contains(&verb) {
+        return Err(Status::method_not_allowed());
+    }
+    match verb {
+        "get" => get::get(&call).await,
+        "list" => list::list(&call).await,
+        "watch" => watch::watch(&call).await,
+        "create" => create::create(call).await,
+        "update" => update::update(call).await,
+        "patch" => patch::patch(call).await,
+        "delete" => delete::delete(call).await,
+        "deletecollection" => delete::delete_collection(call).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Verbs on a subresource.
+async fn below(call: Call<'_>) -> Answer {
+    let Some(subresource) = Call::subresource_of(&call.info.subresource).filter(|s| call.kind.has(*s)) else {
+        return Err(Status::no_such_path());
+    };
+    if !subresource.verbs().contains(&call.info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    match (subresource, call.info.verb) {
+        (Subresource::Status, "get") => get::get(&call).await,
+        (Subresource::Status, "update") => update::update(call).await,
+        (Subresource::Status, "patch") => patch::patch(call).await,
+        (Subresource::EphemeralContainers, "get") => get::get(&call).await,
+        (Subresource::EphemeralContainers, _) => ephemeral_containers::change(call).await,
+        (Subresource::Scale, _) => scale::scale(call).await,
+        (Subresource::Binding, _) => binding::bind(call).await,
+        (Subresource::Eviction, _) => eviction::evict(call).await,
+        (Subresource::Finalize, _) => finalize::finalize(call).await,
+        (Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward, _) => {
+            node_proxy::forward(call, subresource).await
+        }
+        _ => Err(Status::no_such_path()),
+    }
+}

@@ -1,0 +1,23 @@
+//! The API server: the only part that touches the store.
+//!
+//! An object's way: [`server`] (TLS, identity, limits) → [`request`] (what is asked) → [`authn`], [`authz`] →
+//! [`endpoints`] (one file a verb) → [`registry`] (defaults, [`admission`], validation, transaction) → [`storage`] →
+//! [`cache`] (snapshot and events) → every watcher. [`discovery`] and [`openapi`] tell clients what there is;
+//! [`bootstrap`] puts in place what every cluster has.
+
+pub mod admission;
+pub mod authn;
+pub mod authz;
+pub mod bootstrap;
+pub mod cache;
+pub mod discovery;
+pub mod endpoints;
+pub mod openapi;
+pub mod registry;
+pub mod request;
+pub mod server;
+pub mod storage;
+
+pub use authn::UserInfo;
+pub use server::config::{BuildError, Built, Config, Datastore, Running, build};
+pub use storage::etcd::EtcdOptions;

@@ -1,0 +1,185 @@
+//! Schemas of structs, and of everything they refer to.
+
+use std::collections::BTreeSet;
+
+use api_types::catalog::{self, Kind};
+use api_types::schema::{Field, ListType, Struct, Table, Type};
+use serde_json::{Map, Value, json};
+
+use super::Dialect;
+use super::descriptions::Descriptions;
+
+/// The schemas of these kinds, their lists, and all they refer to.
+pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> {
+    let table = Table::builtin();
+    let descriptions = Descriptions::of(kinds);
+    let mut out = Map::new();
+    let mut todo: Vec<&Struct> = Vec::new();
+    let mut seen: BTreeSet<&'static str> = BTreeSet::new();
+    let always = ["meta.v1.Status", "meta.v1.DeleteOptions", "meta.v1.ListMeta", "meta.v1.Patch"];
+    let lists = kinds.iter().map(|k| format!("{}List", k.type_name));
+    let own = kinds.iter().map(|k| k.type_name.to_owned());
+    let below = kinds.iter().flat_map(|k| k.subresources).filter_map(|s| body_type(s.body()?));
+    for name in own.chain(lists).chain(below).chain(always.iter().map(|s| (*s).to_owned())) {
+        if let Some(id) = table.find(&name) {
+            let s = table.get(id);
+            if seen.insert(s.name) {
+                todo.push(s);
+            }
+        }
+    }
+    while let Some(s) = todo.pop() {
+        out.insert(s.openapi_name(), structure(s, table, dialect, &descriptions));
+        for f in &s.fields {
+            if let Some(id) = referred(&f.ty) {
+                let next = table.get(id);
+                if seen.insert(next.name) {
+                    todo.push(next);
+                }
+            }
+        }
+    }
+    for (name, schema) in primitives() {
+        out.insert(name.to_owned(), schema);
+    }
+    out
+}
+
+/// The struct of a subresource's body.
+pub fn body_type((group, version, kind): (&str, &str, &str)) -> Option<String> {
+    let group = match group {
+        "" => "core",
+        g => g.split('.').next().unwrap_or(g),
+    };
+    let name = format!("{group}.{version}.{kind}");
+    Table::builtin().find(&name).map(|_| name)
+}
+
+fn referred(ty: &Type) -> Option<api_types::schema::StructId> {
+    match ty {
+        Type::Struct(id) => Some(*id),
+        Type::List(inner) | Type::Map(inner) => referred(inner),
+        _ => None,
+    }
+}
+
+const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+
+fn primitives() -> [(&'static str, Value); 4] {
+    [
+        (TIME, json!({"type": "string", "format": "date-time"})),
+        (MICRO_TIME, json!({"type": "string", "format": "date-time"})),
+        (QUANTITY, json!({"oneOf": [{"type": "string"}, {"type": "number"}]})),
+        (
+            INT_OR_STRING,
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
+        ),
+    ]
+}
+
+fn structure(s: &Struct, table: &Table, dialect: Dialect, descriptions: &Descriptions) -> Value {
+    let name = s.openapi_name();
+    let mut properties = Map::new();
+    for f in &s.fields {
+        let mut p = field(f, table, dialect);
+        if let Some(d) = descriptions.field(&name, f.name) {
+            // A reference stands alone in OpenAPI; its description goes beside it as upstream's documents do.
+            if dialect == Dialect::V3 && p.contains_key("$ref") {
+                p = Map::from_iter([("allOf".to_owned(), json!([Value::Object(p)]))]);
+                p.insert("default".into(), json!({}));
+            }
+            p.insert("description".into(), d.into());
+        }
+        properties.insert(f.name.to_owned(), Value::Object(p));
+    }
+    let mut out = json!({"type": "object"});
+    if !properties.is_empty() {
+        out["properties"] = Value::Object(properties);
+    }
+    if let Some(d) = descriptions.of_type(&name) {
+        out["description"] = d.into();
+    }
+    let required: Vec<&str> = s.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
+    if !required.is_empty() {
+        out["required"] = json!(required);
+    }
+    if s.atomic {
+        out["x-kubernetes-map-type"] = "atomic".into();
+    }
+    let gvks: Vec<Value> = group_version_kinds(s.name);
+    if !gvks.is_empty() {
+        out["x-kubernetes-group-version-kind"] = gvks.into();
+    }
+    out
+}
+
+fn group_version_kinds(type_name: &str) -> Vec<Value> {
+    let of = |k: &Kind, kind: &str| json!({"group": k.group, "version": k.version, "kind": kind});
+    let stem = type_name.strip_suffix("List");
+    catalog::all()
+        .iter()
+        .filter_map(|k| {
+            if k.type_name == type_name {
+                Some(of(k, k.kind))
+            } else if Some(k.type_name) == stem {
+                Some(of(k, &format!("{}List", k.kind)))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn field(f: &Field, table: &Table, dialect: Dialect) -> Map<String, Value> {
+    let mut p = match ty(&f.ty, table, dialect) {
+        Value::Object(p) => p,
+        _ => Map::new(),
+    };
+    if matches!(f.ty, Type::List(_)) {
+        let (kind, keys) = match &f.list {
+            ListType::Atomic => ("atomic", None),
+            ListType::Set => ("set", None),
+            ListType::Map(keys) => ("map", Some(keys)),
+        };
+        p.insert("x-kubernetes-list-type".into(), kind.into());
+        if let Some(keys) = keys {
+            p.insert("x-kubernetes-list-map-keys".into(), json!(keys));
+        }
+    }
+    let mut strategies = Vec::new();
+    if let Some(key) = &f.patch.merge {
+        strategies.push("merge");
+        if let Some(key) = key {
+            p.insert("x-kubernetes-patch-merge-key".into(), (*key).into());
+        }
+    }
+    if f.patch.retain_keys {
+        strategies.push("retainKeys");
+    }
+    if !strategies.is_empty() {
+        p.insert("x-kubernetes-patch-strategy".into(), strategies.join(",").into());
+    }
+    p
+}
+
+fn ty(t: &Type, table: &Table, dialect: Dialect) -> Value {
+    match t {
+        Type::String => json!({"type": "string"}),
+        Type::Bytes => json!({"type": "string", "format": "byte"}),
+        Type::Bool => json!({"type": "boolean"}),
+        Type::Int32 => json!({"type": "integer", "format": "int32"}),
+        Type::Int64 => json!({"type": "integer", "format": "int64"}),
+        Type::Double => json!({"type": "number", "format": "double"}),
+        Type::Time => dialect.reference(TIME),
+        Type::MicroTime => dialect.reference(MICRO_TIME),
+        Type::Quantity => dialect.reference(QUANTITY),
+        Type::IntOrString => dialect.reference(INT_OR_STRING),
+        Type::Any => json!({"type": "object"}),
+        Type::List(inner) => json!({"type": "array", "items": ty(inner, table, dialect)}),
+        Type::Map(inner) => json!({"type": "object", "additionalProperties": ty(inner, table, dialect)}),
+        Type::Struct(id) => dialect.reference(&table.get(*id).openapi_name()),
+    }
+}

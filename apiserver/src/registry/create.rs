@@ -1,0 +1,120 @@
+//! Create.
+
+use api_types::catalog::Kind;
+use api_types::field::ErrorList;
+use api_types::kinds::object_meta;
+use api_types::meta;
+use api_types::status::Status;
+use serde_json::Value;
+
+use super::{Registry, Write, encode, names, storage_status};
+use crate::admission::{Attributes, Operation};
+use crate::storage::StorageError;
+
+/// How often a generated name that is taken is replaced by another.
+const NAME_TRIES: usize = 8;
+
+impl Registry {
+    /// Creates an object; gives it as stored, with its resource version.
+    pub async fn create(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        object: Value,
+        write: &Write<'_>,
+    ) -> Result<Value, Status> {
+        let generated = meta::name(&object).is_empty() && !meta::field(&object, "generateName").is_empty();
+        let mut tries = if generated { NAME_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.create_once(kind, namespace, object.clone(), write).await {
+                Err(s) if s.reason == "AlreadyExists" && tries > 0 => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn create_once(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Value,
+        write: &Write<'_>,
+    ) -> Result<Value, Status> {
+        if !meta::resource_version(&object).is_empty() {
+            // Upstream's store says this, and its registry passes it on without a reason.
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        check_namespace(kind, namespace, &mut object)?;
+        begin(kind, &mut object);
+        kind.strategy.default(&mut object);
+        kind.strategy.prepare_for_create(&mut object);
+        let mut attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
+        self.admission.admit(self, &mut attributes).await?;
+        let name = meta::name(&object).to_owned();
+        let mut errors = ErrorList::new();
+        object_meta::validate(&object, kind, &mut errors);
+        kind.strategy.validate(&object, &mut errors);
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
+        }
+        let claim = self.allocators.on_create(kind, &mut object)?;
+        if write.dry_run {
+            // The claim is given back when it is dropped.
+            self.freshen(super::read::Freshness::Consistent).await?;
+            if self.peek(kind, namespace, &name).is_some() {
+                return Err(Status::already_exists(kind.group, kind.plural, &name));
+            }
+            return Ok(object);
+        }
+        let value = encode::stored(&mut object)?;
+        match self.storage.create(&kind.key(namespace, &name), value, Self::ttl(kind)).await {
+            Ok(revision) => {
+                claim.keep();
+                encode::set_revision(&mut object, revision);
+                Ok(object)
+            }
+            Err(e) => {
+                if matches!(e, StorageError::Ambiguous { .. }) {
+                    // It may be there: what it was given must not be given to another.
+                    claim.keep();
+                }
+                Err(storage_status(kind, &name, e))
+            }
+        }
+    }
+}
+
+/// The namespace of the body and of the path must agree.
+pub(super) fn check_namespace(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Status> {
+    let own = meta::namespace(object);
+    if kind.namespaced() {
+        if own.is_empty() {
+            meta::metadata_mut(object).insert("namespace".into(), namespace.into());
+        } else if own != namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the system, not the client, writes into new metadata.
+fn begin(kind: &Kind, object: &mut Value) {
+    let m = meta::metadata_mut(object);
+    for f in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        m.remove(f);
+    }
+    m.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    m.insert("creationTimestamp".into(), meta::now().into());
+    if kind.strategy.counts_generations() {
+        m.insert("generation".into(), 1.into());
+    }
+    let name = m.get("name").and_then(Value::as_str).unwrap_or("");
+    let stem = m.get("generateName").and_then(Value::as_str).unwrap_or("");
+    if name.is_empty() && !stem.is_empty() {
+        let name = names::generate(stem);
+        m.insert("name".into(), name.into());
+    }
+}

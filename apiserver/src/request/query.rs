@@ -1,0 +1,141 @@
+//! Query parameters, read as upstream reads its `ListOptions`, `DeleteOptions` and friends.
+
+use std::collections::BTreeMap;
+
+use api_types::field::{ErrorList, Path};
+use api_types::selector::{FieldSelector, Selector};
+use api_types::status::Status;
+
+/// The parameters of a query; of one given more than once, all values are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Query(BTreeMap<String, Vec<String>>);
+
+impl Query {
+    /// Reads a query string.
+    pub fn parse(text: Option<&str>) -> Self {
+        let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (k, v) in form_urlencoded::parse(text.unwrap_or("").as_bytes()) {
+            map.entry(k.into_owned()).or_default().push(v.into_owned());
+        }
+        Self(map)
+    }
+
+    /// The first value of a parameter; empty values count as absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(|v| v.first()).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// All values of a parameter.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// A truth value; absent is false, and a bare `?watch` is true as upstream reads it.
+    pub fn flag(&self, name: &str) -> bool {
+        match self.0.get(name).and_then(|v| v.first()).map(String::as_str) {
+            None | Some("false" | "0" | "False" | "FALSE" | "f" | "F") => false,
+            Some(_) => true,
+        }
+    }
+
+    /// A truth value that may be absent.
+    pub fn optional_flag(&self, name: &str) -> Option<bool> {
+        self.0.contains_key(name).then(|| self.flag(name))
+    }
+
+    /// A whole number.
+    pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        text.parse()
+            .map(Some)
+            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+    }
+
+    /// `?labelSelector=`.
+    pub fn label_selector(&self) -> Result<Selector, Status> {
+        Selector::parse(self.get("labelSelector").unwrap_or("")).map_err(|e| {
+            Status::bad_request(format!(
+                "unable to parse requirement: {}",
+                e.0.strip_prefix("unable to parse requirement: ").unwrap_or(&e.0)
+            ))
+        })
+    }
+
+    /// `?fieldSelector=`.
+    pub fn field_selector(&self) -> Result<FieldSelector, Status> {
+        FieldSelector::parse(self.get("fieldSelector").unwrap_or("")).map_err(|e| Status::bad_request(e.0))
+    }
+
+    /// A resource version: digits, or absent.
+    pub fn resource_version(&self) -> Result<Option<u64>, Status> {
+        let Some(text) = self.get("resourceVersion") else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+        })
+    }
+
+    /// `?dryRun=All`, one of the `options` of a request (`CreateOptions`).
+    pub fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        dry_run(self.all("dryRun"), options)
+    }
+}
+
+/// Whether nothing is to be written, from the values of `dryRun`.
+pub fn dry_run(values: &[String], options: &str) -> Result<bool, Status> {
+    if values.iter().any(|v| v != "All" && !v.is_empty()) {
+        return Err(invalid_options(options, |e| {
+            e.not_supported(&Path::new("dryRun"), values.to_vec(), &["All"])
+        }));
+    }
+    Ok(values.iter().any(|v| v == "All"))
+}
+
+/// 422 of the options of a request.
+pub fn invalid_options(options: &str, fill: impl FnOnce(&mut ErrorList)) -> Status {
+    let mut errors = ErrorList::new();
+    fill(&mut errors);
+    Status::invalid("meta.k8s.io", options, "", &errors)
+}
+
+/// What to do with unknown and repeated fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them and warn.
+    Warn,
+    /// Refuse them.
+    Strict,
+}
+
+impl FieldValidation {
+    /// `?fieldValidation=`; warns when absent.
+    pub fn from_query(query: &Query, options: &str) -> Result<Self, Status> {
+        match query.get("fieldValidation") {
+            None | Some("Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => Err(invalid_options(options, |e| {
+                e.not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]);
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_numbers() {
+        let q = Query::parse(Some("watch=1&limit=5&labelSelector=a%3Db&x=&dryRun=All"));
+        assert!(q.flag("watch"));
+        assert!(!q.flag("missing"));
+        assert_eq!(q.number("limit").unwrap(), Some(5));
+        assert_eq!(q.label_selector().unwrap().to_string(), "a=b");
+        assert_eq!(q.get("x"), None);
+        assert!(q.dry_run("CreateOptions").unwrap());
+        assert!(Query::parse(Some("limit=x")).number("limit").is_err());
+        assert!(Query::parse(Some("dryRun=x")).dry_run("CreateOptions").is_err());
+    }
+}

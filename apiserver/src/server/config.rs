@@ -1,0 +1,217 @@
+//! What an API server is told, and how it is put together from it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use api_types::catalog;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Server, metrics, tls};
+use crate::admission;
+use crate::authn::{Authenticator, ClientCertAuthenticator};
+use crate::authz;
+use crate::bootstrap;
+use crate::cache::{Cache, CacheConfig, ResourceConfig};
+use crate::openapi::Documents;
+use crate::registry::allocate::{Allocators, Ranges};
+use crate::registry::{Registry, parse_stored};
+use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
+use crate::storage::etcd::{EtcdOptions, EtcdStorage};
+use crate::storage::{Storage, StorageError};
+
+/// Where objects are kept.
+#[derive(Clone, Debug)]
+pub enum Datastore {
+    /// In a file of this process.
+    Embedded(PathBuf),
+    /// In etcd.
+    Etcd(EtcdOptions),
+}
+
+/// What an API server is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The address the service `kubernetes` leads to.
+    pub advertise: SocketAddr,
+    /// Its serving certificate and key.
+    pub serving: (PathBuf, PathBuf),
+    /// The CA whose client certificates it accepts, and whose node agents it trusts.
+    pub ca: PathBuf,
+    /// Its certificate and key towards node agents.
+    pub node_client: Option<(PathBuf, PathBuf)>,
+    /// Where objects are kept.
+    pub datastore: Datastore,
+    /// The network of cluster IPs, and its prefix length.
+    pub service_network: (Ipv4Addr, u8),
+    /// First and last node port.
+    pub node_ports: (u16, u16),
+    /// How long history is kept.
+    pub history: Duration,
+    /// Reads and writes in flight at most.
+    pub max_in_flight: (usize, usize),
+}
+
+/// An API server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store cannot be opened.
+    #[error("opening the datastore")]
+    Storage(#[source] StorageError),
+    /// A file of certificates or keys cannot be read.
+    #[error("reading {}: {why}", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// TLS cannot be set up.
+    #[error("setting up TLS: {why}")]
+    Tls {
+        /// Why.
+        why: String,
+    },
+    /// The address is taken or not ours.
+    #[error("listening on {address}; is another API server running? choose another port with --port")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Default objects cannot be written.
+    #[error("writing the default objects: {0}")]
+    Bootstrap(String),
+}
+
+/// An API server that has bound its socket and opened its store.
+pub struct Built {
+    /// The server.
+    pub server: Arc<Server>,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    storage: Arc<dyn Storage>,
+    advertise: SocketAddr,
+}
+
+/// Opens the store, binds the socket, reads the certificates. Nothing is served yet.
+pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, BuildError> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| BuildError::Listen { address: config.listen, source })?;
+    let roots = tls::certificates(&config.ca)?;
+    let serving = Arc::new(tls::server(&config.serving.0, &config.serving.1, &roots)?);
+    let node_tls = match &config.node_client {
+        Some((cert, key)) => Some(Arc::new(tls::client(cert, key, &roots)?)),
+        None => None,
+    };
+    let certificates = ClientCertAuthenticator::new(&roots, tls::provider())
+        .map_err(|e| BuildError::Tls { why: format!("the client CA: {e}") })?;
+    let storage: Arc<dyn Storage> = match config.datastore {
+        Datastore::Embedded(dir) => {
+            let options = EmbeddedOptions { history: config.history, ..EmbeddedOptions::new(dir) };
+            // Opening reads and locks files.
+            let opened = tokio::task::spawn_blocking(move || EmbeddedStorage::open(options)).await;
+            Arc::new(opened.map_err(|e| BuildError::Bootstrap(e.to_string()))?.map_err(BuildError::Storage)?)
+        }
+        Datastore::Etcd(options) => {
+            Arc::new(EtcdStorage::connect(options).await.map_err(BuildError::Storage)?)
+        }
+    };
+    let resources = catalog::all().iter().filter(|k| k.conversion.is_none()).map(|k| ResourceConfig {
+        prefix: k.prefix(),
+        namespaced: k.namespaced(),
+        fields: k.fields,
+    });
+    let cache = Cache::new(storage.clone(), CacheConfig::new(resources.collect()));
+    let allocators = Allocators::new(Ranges {
+        network: config.service_network.0,
+        prefix: config.service_network.1,
+        first_port: config.node_ports.0,
+        last_port: config.node_ports.1,
+    });
+    let tasks = TaskTracker::new();
+    let authorizer = authz::build(&cache, &tasks, &stop);
+    let server = Server {
+        registry: Registry::new(
+            storage.clone(),
+            cache,
+            admission::Chain::new(authorizer.clone()),
+            allocators,
+        ),
+        authenticator: Authenticator::new(Some(Arc::new(certificates)), Vec::new(), true),
+        authorizer,
+        documents: Documents::default(),
+        node_tls,
+        read_slots: Semaphore::new(config.max_in_flight.0),
+        write_slots: Semaphore::new(config.max_in_flight.1),
+        bootstrapped: AtomicBool::new(false),
+        metrics: metrics::Metrics::default(),
+        stop,
+        tasks,
+    };
+    Ok(Built { server: Arc::new(server), listener, tls: serving, storage, advertise: config.advertise })
+}
+
+impl Built {
+    /// Fills the cache, puts the default objects in place and starts to serve. Returns when requests are answered;
+    /// serving goes on until the token given to [`build`] is cancelled.
+    pub async fn start(self) -> Result<Running, BuildError> {
+        let server = self.server;
+        let cache = server.registry.cache().clone();
+        let stop = server.stopping();
+        server.tasks.spawn(cache.clone().run(stop.clone()));
+        tokio::select! {
+            () = cache.ready() => {}
+            () = stop.cancelled() => return Err(BuildError::Bootstrap("stopped before the store was read".into())),
+        }
+        occupy_allocators(&server);
+        bootstrap::run(&server, self.advertise).await.map_err(|s| BuildError::Bootstrap(s.message))?;
+        server.authorizer.ready().await;
+        server.bootstrapped.store(true, Ordering::Release);
+        let serving = server.clone().serve(self.listener, self.tls);
+        server.tasks.spawn(serving);
+        Ok(Running { server, storage: self.storage })
+    }
+}
+
+fn occupy_allocators(server: &Server) {
+    let Some(resource) =
+        catalog::by_resource("", "v1", "services").and_then(|k| server.registry.resource(k).ok())
+    else {
+        return;
+    };
+    for o in resource.snapshot().iter() {
+        match parse_stored(&o.bytes) {
+            Ok(service) => server.registry.allocators().occupy(&service),
+            Err(e) => tracing::warn!(key = %o.key, error = %e, "a stored service cannot be read"),
+        }
+    }
+}
+
+/// An API server that answers requests.
+pub struct Running {
+    /// The server.
+    pub server: Arc<Server>,
+    storage: Arc<dyn Storage>,
+}
+
+impl Running {
+    /// Waits until every connection has ended, at most for `grace`; the token must have been cancelled.
+    pub async fn drained(self, grace: Duration) {
+        self.server.tasks.close();
+        if tokio::time::timeout(grace, self.server.tasks.wait()).await.is_err() {
+            tracing::info!("connections are still open after the grace period and are cut");
+        }
+        drop(self.storage);
+    }
+}

@@ -1,0 +1,45 @@
+//! The transport of components in the same process: no TCP, no TLS, the same checks.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use http::{Request, Response};
+use tower::Service;
+
+use super::Server;
+use crate::authn::UserInfo;
+
+/// A client connection that acts as one user.
+#[derive(Clone)]
+pub struct InProcess {
+    server: Arc<Server>,
+    user: Arc<UserInfo>,
+}
+
+impl Server {
+    /// A Kubernetes client that acts as `user`.
+    pub fn client(self: &Arc<Self>, user: UserInfo) -> kube::Client {
+        kube::Client::new(InProcess { server: self.clone(), user: Arc::new(user) }, "default")
+    }
+}
+
+impl Service<Request<kube::client::Body>> for InProcess {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.user.clone());
+        let server = self.server.clone();
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}

@@ -1,0 +1,72 @@
+//! The API server as a process part: what it is made of, how it starts, how it stops.
+//!
+//! [`Server::handle`] is the whole way of a request; the TLS listener and the in-process transport both end there.
+
+pub mod config;
+mod handle;
+mod in_process;
+mod listen;
+pub mod metrics;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::ClientConfig;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authn::Authenticator;
+use crate::authz::Authorizer;
+use crate::openapi::Documents;
+use crate::registry::Registry;
+
+pub use config::{BuildError, Config, Datastore};
+
+/// A running API server.
+pub struct Server {
+    registry: Registry,
+    authenticator: Authenticator,
+    authorizer: Arc<dyn Authorizer>,
+    documents: Documents,
+    node_tls: Option<Arc<ClientConfig>>,
+    read_slots: Semaphore,
+    write_slots: Semaphore,
+    bootstrapped: AtomicBool,
+    metrics: metrics::Metrics,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// The generic store.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Who may do what.
+    pub fn authorizer(&self) -> &dyn Authorizer {
+        &*self.authorizer
+    }
+
+    /// How node agents are spoken to.
+    pub fn node_tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.node_tls.as_ref()
+    }
+
+    /// Cancelled when the server stops.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Tasks that outlive their request.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Whether default objects are in place.
+    pub fn is_bootstrapped(&self) -> bool {
+        self.bootstrapped.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,112 @@
+//! The contract on a real etcd, started for each case.
+//!
+//! Needs an `etcd` binary on PATH; without one the cases are skipped, and say so.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::storage::contract;
+
+/// A running etcd; killed when dropped.
+struct Etcd {
+    child: Child,
+    dir: TempDir,
+    client: String,
+    peer: String,
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        // It may have been killed by the test already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn url() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("http://127.0.0.1:{port}")
+}
+
+fn spawn(dir: &TempDir, client: &str, peer: &str) -> std::io::Result<Child> {
+    Command::new("etcd")
+        .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+        .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+        .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error", "--data-dir"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+fn options(etcd: &Etcd) -> EtcdOptions {
+    EtcdOptions { compaction_interval: None, ..EtcdOptions::new(vec![etcd.client.clone()]) }
+}
+
+async fn open() -> Option<(EtcdStorage, Etcd)> {
+    let (dir, client, peer) = (TempDir::new().unwrap(), url(), url());
+    let child = match spawn(&dir, &client, &peer) {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("SKIPPED: no etcd could be started ({error}); install etcd-server to run this");
+            return None;
+        }
+    };
+    let etcd = Etcd { child, dir, client, peer };
+    let store = EtcdStorage::connect(options(&etcd)).await.expect("etcd answers");
+    Some((store, etcd))
+}
+
+contract::suite!(open);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_survives_the_death_of_etcd() {
+    let Some((store, mut etcd)) = open().await else { return };
+    let start = store.current_revision().await.unwrap();
+    let mut watch = store.watch("/registry/", start).await.unwrap();
+    let first = store.create("/registry/a", "1".into(), None).await.unwrap();
+    let mut got = Vec::new();
+    let mut next = async |count: usize| {
+        while got.len() < count {
+            let item =
+                tokio::time::timeout(Duration::from_secs(30), futures::StreamExt::next(&mut watch)).await;
+            if let super::super::WatchItem::Events(events) = item.unwrap().unwrap().unwrap() {
+                got.extend(events.into_iter().map(|e| e.revision));
+            }
+        }
+        got.clone()
+    };
+    assert_eq!(next(1).await, [first]);
+    etcd.child.kill().unwrap();
+    etcd.child.wait().unwrap();
+    let error = store.create("/registry/b", "1".into(), None);
+    let error = tokio::time::timeout(Duration::from_secs(30), error).await.unwrap().unwrap_err();
+    assert!(matches!(error, StorageError::Ambiguous { .. } | StorageError::Unavailable { .. }), "{error:?}");
+    etcd.child = spawn(&etcd.dir, &etcd.client, &etcd.peer).unwrap();
+    let second = loop {
+        match store.create("/registry/c", "1".into(), None).await {
+            Ok(revision) => break revision,
+            Err(StorageError::Ambiguous { .. } | StorageError::Unavailable { .. }) => {
+                tokio::task::yield_now().await
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(next(2).await, [first, second]);
+}
+
+#[tokio::test]
+async fn an_unreachable_etcd_is_unavailable() {
+    let options = EtcdOptions { request_timeout: Duration::from_secs(1), ..EtcdOptions::new(vec![url()]) };
+    let error = EtcdStorage::connect(options).await.unwrap_err();
+    assert!(matches!(error, StorageError::Unavailable { .. }), "{error:?}");
+}
+
+#[test]
+fn prefixes_have_an_end() {
+    assert_eq!(prefix_end("/registry/"), b"/registry0");
+    assert_eq!(prefix_end(""), [0]);
+}

@@ -1,0 +1,24 @@
+//! The API as a client sees it: requests into a whole API server in this process, on a store of its own.
+//!
+//! One binary, one file a theme; [`common`] is the harness. No test sleeps: what comes later (watch events) is
+//! waited for with a deadline.
+
+mod common;
+
+mod bounds;
+mod creating;
+mod deleting;
+mod events;
+mod listing;
+mod namespaces;
+mod patching;
+mod pods;
+mod protocol;
+mod ratchet;
+mod rights;
+mod secrets;
+mod services;
+mod updating;
+mod validation;
+mod watching;
+mod workloads;

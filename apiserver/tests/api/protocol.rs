@@ -1,0 +1,170 @@
+//! Paths, methods, forms; discovery, OpenAPI, health, metrics.
+
+use api_types::catalog;
+use http::Method;
+use serde_json::json;
+
+use crate::common::objects::configmap;
+use crate::common::{Api, MERGE};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn what_is_not_there() {
+    let api = Api::start().await;
+    for path in [
+        "/api/v1/nosuch",
+        "/api/v2/pods",
+        "/api/v3",
+        "/apis/apps/v2/deployments",
+        "/apis/apps/v1/nosuch",
+        "/api/v1/namespaces/x/y/z",
+        "/api/v1/namespaces/default/nodes",
+        "/apis/apps/v1/deployments/a",
+        "/api/v1/pods/a",
+    ] {
+        let message = api.get(path).await.refused(404, "NotFound");
+        assert_eq!(message, "the server could not find the requested resource", "{path}");
+    }
+    for path in ["/nosuch", "/apis/nosuch/v1/x", "/apis/nosuch", "/healthz/nope"] {
+        let reply = api.get(path).await;
+        assert_eq!((reply.code.as_u16(), &reply.raw[..]), (404, &b"404 page not found\n"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn methods() {
+    let api = Api::start().await;
+    for (method, path) in [
+        (Method::POST, "/api/v1/configmaps"),
+        (Method::DELETE, "/api/v1/configmaps"),
+        (Method::DELETE, "/api/v1/namespaces"),
+        (Method::PUT, MAPS),
+        (Method::PATCH, MAPS),
+        (Method::PUT, "/api/v1/nodes"),
+        (Method::POST, "/api/v1/namespaces/default/configmaps/a"),
+        (Method::POST, "/version"),
+        (Method::GET, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+    ] {
+        let reply = api.ask(method.clone(), path).json(&json!({})).send().await;
+        assert_eq!(reply.code, 405, "{method} {path}: {reply:?}");
+    }
+    let head = api.ask(Method::HEAD, MAPS).send().await;
+    assert_eq!(head.code, 200);
+}
+
+#[tokio::test]
+async fn forms_and_media_types() {
+    let api = Api::start().await;
+    api.post(MAPS, &configmap("a")).await.created();
+    for accept in ["text/html", "application/xml", "application/json;as=Table;v=v9;g=meta.k8s.io"] {
+        api.ask(Method::GET, MAPS).accept(accept).send().await.refused(406, "NotAcceptable");
+    }
+    for accept in [
+        "*/*",
+        "application/*",
+        "application/json, */*",
+        "application/vnd.kubernetes.protobuf,application/json",
+    ] {
+        let reply = api.ask(Method::GET, MAPS).accept(accept).send().await;
+        assert_eq!(reply.headers["content-type"], "application/json", "{accept}");
+        reply.ok();
+    }
+    for (method, media) in [(Method::POST, "text/plain"), (Method::PUT, MERGE)] {
+        let path = if method == Method::POST { MAPS.to_owned() } else { format!("{MAPS}/a") };
+        let reply = api.ask(method, &path).raw("{}").media(media).send().await;
+        reply.refused(415, "UnsupportedMediaType");
+    }
+    let reply = api.ask(Method::GET, MAPS).header("audit-id", "mine").send().await;
+    assert_eq!(reply.headers["audit-id"], "mine");
+}
+
+#[tokio::test]
+async fn discovery_names_every_kind() {
+    let api = Api::start().await;
+    let groups = api.get("/apis").await.ok();
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let all = [
+        api.ask(Method::GET, "/api").accept(aggregated).send().await.ok(),
+        api.ask(Method::GET, "/apis").accept(aggregated).send().await.ok(),
+    ];
+    for k in catalog::all() {
+        let root = if k.group.is_empty() {
+            format!("/api/{}", k.version)
+        } else {
+            format!("/apis/{}/{}", k.group, k.version)
+        };
+        let list = api.get(&root).await.ok();
+        let entry = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == k.plural).unwrap();
+        assert_eq!(entry["kind"], k.kind);
+        assert_eq!(entry["verbs"], json!(k.verbs));
+        assert_eq!(entry["namespaced"], k.namespaced());
+        if !k.group.is_empty() {
+            let known = groups["groups"].as_array().unwrap().iter().any(|g| g["name"] == k.group);
+            assert!(known, "{k:?}");
+            assert_eq!(
+                api.get(&format!("/apis/{}", k.group)).await.ok()["preferredVersion"]["version"],
+                "v1"
+            );
+        }
+        let found = all
+            .iter()
+            .flat_map(|d| d["items"].as_array().unwrap())
+            .filter(|g| g["metadata"]["name"].as_str().unwrap_or("") == k.group)
+            .any(|g| {
+                g["versions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|v| v["resources"].as_array().unwrap().iter().any(|r| r["resource"] == k.plural))
+            });
+        assert!(found, "{k:?} is missing from aggregated discovery");
+    }
+    assert_eq!(api.get("/api").await.ok()["kind"], "APIVersions");
+    assert_eq!(api.get("/version").await.ok()["minor"], "36");
+}
+
+#[tokio::test]
+async fn openapi_documents_describe_every_kind() {
+    let api = Api::start().await;
+    let v2 = api.get("/openapi/v2").await.ok();
+    let index = api.get("/openapi/v3").await.ok();
+    for k in catalog::all() {
+        let root = if k.group.is_empty() {
+            format!("api/{}", k.version)
+        } else {
+            format!("apis/{}/{}", k.group, k.version)
+        };
+        let middle = if k.namespaced() { "/namespaces/{namespace}" } else { "" };
+        let path = format!("/{root}{middle}/{}/{{name}}", k.plural);
+        assert!(v2["paths"][&path].is_object(), "{path} is missing from v2");
+        let url = index["paths"][&root]["serverRelativeURL"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{root} is missing from v3"));
+        let v3 = api.get(url).await.ok();
+        assert!(v3["paths"][&path].is_object(), "{path} is missing from v3");
+        let schemas = v3["components"]["schemas"].as_object().unwrap();
+        let described = schemas.values().any(|s| {
+            s["x-kubernetes-group-version-kind"]
+                .as_array()
+                .is_some_and(|l| l.iter().any(|g| g["kind"] == k.kind && g["group"] == k.group))
+        });
+        assert!(described, "{k:?} has no schema");
+    }
+}
+
+#[tokio::test]
+async fn health_and_metrics() {
+    let api = Api::start().await;
+    for path in ["/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/etcd"] {
+        let reply = api.get(path).await;
+        assert_eq!((reply.code.as_u16(), &reply.raw[..]), (200, &b"ok"[..]), "{path}");
+    }
+    let verbose = api.get("/readyz?verbose").await;
+    let text = String::from_utf8_lossy(&verbose.raw);
+    assert!(text.contains("[+]ping ok") && text.ends_with("readyz check passed\n"), "{text}");
+    api.get(MAPS).await.ok();
+    let metrics = api.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.raw);
+    assert!(text.contains("apiserver_request_total") && text.contains("resource=\"configmaps\""), "{text}");
+}

@@ -1,0 +1,257 @@
+//! Puts components together in one process, runs them, drains them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use apiserver::server::Server;
+use apiserver::{Datastore, EtcdOptions, Running};
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{NodeArgs, ServerArgs, Store};
+use crate::credentials;
+use crate::kubeconfig;
+use crate::machine;
+use crate::paths::{self, Paths};
+use crate::pki::{Names, Pki};
+use crate::progress::Progress;
+
+/// How long connections and components may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Cancelled by the first signal; the second ends the process at once.
+pub fn stop_on_signals() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if again {
+                eprintln!("skiff: second signal, ending at once");
+                std::process::exit(130);
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// The address others reach this machine by.
+pub fn advertised(args: &ServerArgs) -> IpAddr {
+    args.advertise_address.unwrap_or_else(machine::address)
+}
+
+/// The node's name.
+pub fn node_name(args: &NodeArgs) -> Result<String> {
+    match &args.node_name {
+        Some(name) => Ok(name.clone()),
+        None => machine::node_name(),
+    }
+}
+
+/// Directories, certificates and kubeconfigs.
+pub fn prepare(args: &ServerArgs, node: &str, domain: &str) -> Result<Pki> {
+    let paths = Paths::from(&args.dirs);
+    let address = advertised(args);
+    let service_ip = std::net::Ipv4Addr::from_bits(args.service_cidr.0.to_bits() + 1);
+    let names = Names {
+        node: node.to_owned(),
+        address,
+        service_ip: service_ip.into(),
+        domain: domain.to_owned(),
+        extra: args.tls_san.clone(),
+    };
+    let pki = Pki::ensure(&paths, &names)?;
+    let url = server_url(args);
+    for (component, certificate) in [
+        ("admin", "admin"),
+        ("controller-manager", "controller-manager"),
+        ("scheduler", "scheduler"),
+        ("node", "node"),
+    ] {
+        kubeconfig::write(&paths.kubeconfig(component), &kubeconfig::make(&pki, certificate, &url)?)?;
+    }
+    Ok(pki)
+}
+
+/// Where clients on this machine find the API server.
+pub fn server_url(args: &ServerArgs) -> String {
+    let host = if args.bind_address.is_unspecified() || args.bind_address.is_loopback() {
+        "127.0.0.1".to_owned()
+    } else {
+        SocketAddr::new(args.bind_address, 0).ip().to_string()
+    };
+    format!("https://{host}:{}", args.port)
+}
+
+/// Opens the store and serves the API.
+pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) -> Result<Running> {
+    let paths = Paths::from(&args.dirs);
+    let datastore = if args.datastore == Store::Etcd || !args.etcd_endpoints.is_empty() {
+        let endpoints = if args.etcd_endpoints.is_empty() {
+            vec!["http://127.0.0.1:2379".to_owned()]
+        } else {
+            args.etcd_endpoints.clone()
+        };
+        Datastore::Etcd(EtcdOptions {
+            ca_file: args.etcd_cafile.clone(),
+            cert_file: args.etcd_certfile.clone(),
+            key_file: args.etcd_keyfile.clone(),
+            ..EtcdOptions::new(endpoints)
+        })
+    } else {
+        paths::private_dir(&paths.store()).context("making the store's directory")?;
+        Datastore::Embedded(paths.store())
+    };
+    let config = apiserver::Config {
+        listen: SocketAddr::new(args.bind_address, args.port),
+        advertise: SocketAddr::new(advertised(args), args.port),
+        serving: (pki.cert("apiserver"), pki.key("apiserver")),
+        ca: pki.ca(),
+        node_client: Some((pki.cert("apiserver-kubelet-client"), pki.key("apiserver-kubelet-client"))),
+        datastore,
+        service_network: args.service_cidr,
+        node_ports: args.node_ports,
+        history: Duration::from_secs(args.history_minutes.max(1) * 60),
+        max_in_flight: (400, 200),
+    };
+    let etcd = match &config.datastore {
+        Datastore::Etcd(options) => Some(options.endpoints.join(",")),
+        Datastore::Embedded(_) => None,
+    };
+    let built = apiserver::build(config, stop.clone()).await.with_context(|| match &etcd {
+        Some(endpoints) => {
+            format!("starting the API server on etcd at {endpoints} (is it running? see --etcd-endpoints)")
+        }
+        None => "starting the API server".to_owned(),
+    })?;
+    built.start().await.context("starting the API server")
+}
+
+/// Components that run beside the API server.
+#[derive(Default)]
+pub struct Components {
+    tasks: JoinSet<(&'static str, Result<()>)>,
+}
+
+impl Components {
+    /// Starts controllers and scheduler inside the API server's process.
+    pub fn control_plane(
+        &mut self,
+        server: &Arc<Server>,
+        args: &ServerArgs,
+        pki: &Pki,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let mut registry = Registry::default();
+        let root_ca = crate::pki::read(&pki.ca())?;
+        let clients = credentials::controller_clients(server);
+        let config = controllers::Config {
+            cluster_cidrs: vec![args.cluster_cidr.clone()],
+            ..controllers::Config::new(clients, root_ca)
+        };
+        let controllers = controllers::build(config, &mut registry).context("building the controllers")?;
+        let scheduler =
+            scheduler::build(scheduler::Config::new(credentials::scheduler_client(server)), &mut registry);
+        let (c, s) = (stop.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            controllers.run(c).await;
+            ("controllers", Ok(()))
+        });
+        self.tasks.spawn(async move {
+            scheduler.run(s).await;
+            ("scheduler", Ok(()))
+        });
+        Ok(())
+    }
+
+    /// Starts a component.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<()>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Waits until the first component fails or `stop` is cancelled.
+    pub async fn watch(&mut self, stop: &CancellationToken) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                ended = self.tasks.join_next() => match ended {
+                    Some(Ok((name, Err(e)))) => return Err(e.context(format!("the {name} failed"))),
+                    Some(Ok((name, Ok(())))) => tracing::debug!(name, "a component has ended"),
+                    Some(Err(e)) => return Err(e).context("a component panicked"),
+                    None => {
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits until all have ended, at most for the grace period.
+    pub async fn drain(mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, all).await.is_err() {
+            tracing::warn!("some components did not end within the grace period");
+        }
+    }
+}
+
+/// The configuration of a node agent.
+pub fn node_config(
+    args: &NodeArgs,
+    paths: &Paths,
+    name: &str,
+    address: IpAddr,
+    client: kube::Client,
+    pki: &Pki,
+) -> nodeagent::Config {
+    nodeagent::Config {
+        data_dir: paths.data.clone(),
+        run_dir: paths.run.clone(),
+        pod_log_dir: args.pod_log_dir.clone(),
+        runtime_endpoint: args.container_runtime_endpoint.clone(),
+        port: args.agent_port,
+        server_tls: Some(nodeagent::ServerTls {
+            cert_file: pki.cert("node-serving"),
+            key_file: pki.key("node-serving"),
+            client_ca_file: pki.ca(),
+        }),
+        cluster_dns: Some(args.cluster_dns),
+        cluster_domain: args.cluster_domain.clone(),
+        cgroup_root: args.cgroup_root.clone(),
+        bridge: args.bridge.clone(),
+        ..nodeagent::Config::new(name, address, client)
+    }
+}
+
+/// Follows an agent until its node is Ready, telling each step.
+pub async fn report_readiness(
+    mut state: tokio::sync::watch::Receiver<nodeagent::AgentState>,
+    progress: &Progress,
+) -> Result<()> {
+    let ended = "the node agent ended before the node was Ready";
+    let mut told = (false, false);
+    loop {
+        let now = *state.borrow_and_update();
+        if now.runtime_up && !std::mem::replace(&mut told.0, now.runtime_up) {
+            progress.step("container runtime answers");
+        }
+        if now.registered && !std::mem::replace(&mut told.1, now.registered) {
+            progress.step("node registered");
+        }
+        if now.ready {
+            return Ok(());
+        }
+        state.changed().await.context(ended)?;
+    }
+}

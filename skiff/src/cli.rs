@@ -1,0 +1,288 @@
+//! What can be typed.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Kubernetes in miniature: the same API on the wire, one small binary.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version, about, propagate_version = true)]
+pub struct Cli {
+    /// Say more: -v for what happens, -vv for why.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster on this machine and return when its node is Ready.
+    Up(UpArgs),
+    /// Stop everything `up` has started.
+    Down(DownArgs),
+    /// Show what runs, where, and how much memory it takes.
+    Status(DataDir),
+    /// Run the control plane in the foreground.
+    Server(ServerArgs),
+    /// Run the node agent in the foreground.
+    Agent(AgentArgs),
+    /// Run the API server alone in the foreground.
+    Apiserver(ServerArgs),
+    /// Run the scheduler alone against an API server.
+    Scheduler(ComponentArgs),
+    /// Run the controllers alone against an API server.
+    Controllers(ComponentArgs),
+    /// Work with container images of this machine.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Control plane and node agent in one process: what `up` starts.
+    #[command(hide = true)]
+    Run(RunArgs),
+}
+
+/// Where everything durable is.
+#[derive(Clone, Debug, Args)]
+pub struct DataDir {
+    /// Directory of everything durable.
+    #[arg(long, env = "SKIFF_DATA_DIR", default_value = "/var/lib/skiff")]
+    pub data_dir: PathBuf,
+    /// Directory of what does not outlive a boot: sockets, runtime state.
+    #[arg(long, env = "SKIFF_RUN_DIR", default_value = "/run/skiff")]
+    pub run_dir: PathBuf,
+}
+
+/// Where objects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Store {
+    /// In a file of the data directory.
+    Embedded,
+    /// In etcd.
+    Etcd,
+}
+
+/// Options of the control plane.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Directories.
+    #[command(flatten)]
+    pub dirs: DataDir,
+    /// Where objects are kept.
+    #[arg(long, value_enum, default_value = "embedded")]
+    pub datastore: Store,
+    /// etcd endpoints, comma-separated; implies --datastore etcd.
+    #[arg(long, value_delimiter = ',')]
+    pub etcd_endpoints: Vec<String>,
+    /// CA that etcd's certificate is verified with.
+    #[arg(long)]
+    pub etcd_cafile: Option<PathBuf>,
+    /// Client certificate towards etcd.
+    #[arg(long, requires = "etcd_keyfile")]
+    pub etcd_certfile: Option<PathBuf>,
+    /// Key of that certificate.
+    #[arg(long, requires = "etcd_certfile")]
+    pub etcd_keyfile: Option<PathBuf>,
+    /// Address the API server listens on.
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
+    /// Port the API server listens on.
+    #[arg(long, default_value_t = 6443)]
+    pub port: u16,
+    /// Address of this machine that others reach it by; found out when not given.
+    #[arg(long)]
+    pub advertise_address: Option<IpAddr>,
+    /// Network of services.
+    #[arg(long, default_value = "10.96.0.0/16", value_parser = parse_network)]
+    pub service_cidr: (Ipv4Addr, u8),
+    /// Network of pods.
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: String,
+    /// Node ports, as first-last.
+    #[arg(long, default_value = "30000-32767", value_parser = parse_ports)]
+    pub node_ports: (u16, u16),
+    /// Further names and addresses of the serving certificate.
+    #[arg(long, value_delimiter = ',')]
+    pub tls_san: Vec<String>,
+    /// Minutes of history that is kept for watches and paged lists.
+    #[arg(long, default_value_t = 5)]
+    pub history_minutes: u64,
+}
+
+/// Options of a node.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// Name of the node; the host name when not given.
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// Socket of a container runtime to use instead of a containerd of our own.
+    #[arg(long)]
+    pub container_runtime_endpoint: Option<PathBuf>,
+    /// Port of the node agent.
+    #[arg(long, default_value_t = 10250)]
+    pub agent_port: u16,
+    /// Directory of container logs.
+    #[arg(long, default_value = "/var/log/pods")]
+    pub pod_log_dir: PathBuf,
+    /// Bridge that pods are plugged into.
+    #[arg(long, default_value = "skiff0")]
+    pub bridge: String,
+    /// Top-level control group of pods.
+    #[arg(long, default_value = "kubepods")]
+    pub cgroup_root: String,
+    /// nftables table of services.
+    #[arg(long, default_value = "skiff-proxy")]
+    pub service_table: String,
+    /// Address of the cluster's DNS server.
+    #[arg(long, default_value = "10.96.0.10")]
+    pub cluster_dns: IpAddr,
+    /// Cluster domain.
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+}
+
+/// Options of control plane and node together.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// The control plane.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Leave the terminal and report progress to the parent.
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Options of `up`.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// What is started.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Do not touch ~/.kube/config.
+    #[arg(long)]
+    pub no_kubeconfig: bool,
+    /// Seconds until starting counts as failed.
+    #[arg(long, default_value_t = 60)]
+    pub timeout: u64,
+}
+
+/// Options of `down`.
+#[derive(Clone, Debug, Args)]
+pub struct DownArgs {
+    /// Directories.
+    #[command(flatten)]
+    pub dirs: DataDir,
+    /// The node that was started.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Delete all data too.
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// Options of a node agent.
+#[derive(Clone, Debug, Args)]
+pub struct AgentArgs {
+    /// Directories.
+    #[command(flatten)]
+    pub dirs: DataDir,
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Kubeconfig of the node's identity.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Address of this node that others reach it by; found out when not given.
+    #[arg(long)]
+    pub node_ip: Option<IpAddr>,
+}
+
+/// Options of a component that runs alone.
+#[derive(Clone, Debug, Args)]
+pub struct ComponentArgs {
+    /// Directories.
+    #[command(flatten)]
+    pub dirs: DataDir,
+    /// Kubeconfig of the component's identity.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Network of pods that nodes get their part of.
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: String,
+}
+
+/// Commands about images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Import images from an archive (docker or OCI).
+    Import {
+        /// Directories.
+        #[command(flatten)]
+        dirs: DataDir,
+        /// Socket of the container runtime, when it is not our own.
+        #[arg(long)]
+        container_runtime_endpoint: Option<PathBuf>,
+        /// The archive.
+        file: PathBuf,
+    },
+    /// Pack a static program into an image archive, without a registry or a daemon.
+    Pack {
+        /// Name of the image, with its tag.
+        #[arg(long)]
+        name: String,
+        /// Where the archive goes.
+        #[arg(long)]
+        output: PathBuf,
+        /// Files, as source=/path/in/image; the first one is the entry point.
+        #[arg(required = true)]
+        files: Vec<String>,
+        /// Make /bin/sh and the other names of a busybox at /bin/busybox.
+        #[arg(long)]
+        busybox: Option<PathBuf>,
+    },
+}
+
+fn parse_network(text: &str) -> Result<(Ipv4Addr, u8), String> {
+    let (ip, prefix) = text.split_once('/').ok_or("expected ADDRESS/PREFIX, such as 10.96.0.0/16")?;
+    let ip: Ipv4Addr = ip.parse().map_err(|_| format!("{ip} is no IPv4 address"))?;
+    let prefix: u8 = prefix.parse().map_err(|_| format!("{prefix} is no prefix length"))?;
+    if !(12..=28).contains(&prefix) {
+        return Err(format!("the prefix length must be between 12 and 28, not {prefix}"));
+    }
+    Ok((ip, prefix))
+}
+
+fn parse_ports(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').ok_or("expected FIRST-LAST, such as 30000-32767")?;
+    let port = |t: &str| t.trim().parse::<u16>().map_err(|_| format!("{t} is no port"));
+    let (first, last) = (port(first)?, port(last)?);
+    if first == 0 || first > last {
+        return Err(format!("{first}-{last} is no range of ports"));
+    }
+    Ok((first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn networks_and_ports() {
+        assert_eq!(parse_network("10.96.0.0/16").unwrap(), (Ipv4Addr::new(10, 96, 0, 0), 16));
+        assert!(parse_network("10.96.0.0").is_err());
+        assert!(parse_network("10.96.0.0/33").is_err());
+        assert_eq!(parse_ports("30000-32767").unwrap(), (30000, 32767));
+        assert!(parse_ports("5-4").is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Identities of components: in process by name, across the network by kubeconfig.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use apiserver::UserInfo;
+use apiserver::server::Server;
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// The controller manager's own identity, whose rights the shared watches need.
+const SHARED_INFORMERS: &str = "shared-informers";
+
+/// Clients of the controllers inside the API server's process: each acts as its own service account.
+pub fn controller_clients(server: &Arc<Server>) -> controllers::Clients {
+    let server = server.clone();
+    Arc::new(move |name: &str| server.client(controller_user(name)))
+}
+
+fn controller_user(name: &str) -> UserInfo {
+    if name == SHARED_INFORMERS {
+        return UserInfo::authenticated("system:kube-controller-manager", Vec::new());
+    }
+    let groups = vec!["system:serviceaccounts".to_owned(), "system:serviceaccounts:kube-system".to_owned()];
+    UserInfo::authenticated(format!("system:serviceaccount:kube-system:{name}"), groups)
+}
+
+/// The scheduler's client.
+pub fn scheduler_client(server: &Arc<Server>) -> Client {
+    server.client(UserInfo::authenticated("system:kube-scheduler", Vec::new()))
+}
+
+/// The node agent's client.
+pub fn node_client(server: &Arc<Server>, node: &str) -> Client {
+    server.client(UserInfo::authenticated(format!("system:node:{node}"), vec!["system:nodes".into()]))
+}
+
+/// The service proxy's client.
+pub fn proxy_client(server: &Arc<Server>) -> Client {
+    server.client(UserInfo::authenticated("system:kube-proxy", Vec::new()))
+}
+
+/// A client from a kubeconfig.
+pub async fn from_kubeconfig(path: &Path) -> Result<Client> {
+    let config = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("using {}", path.display()))?;
+    Client::try_from(config).context("making a client")
+}
