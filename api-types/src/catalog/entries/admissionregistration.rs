@@ -1,0 +1,5 @@
+//! `admissionregistration.k8s.io`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! `apiextensions.k8s.io`, as stored kinds.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! `autoscaling`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

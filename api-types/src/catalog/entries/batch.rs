@@ -1,0 +1,5 @@
+//! `batch`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! `flowcontrol.apiserver.k8s.io`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

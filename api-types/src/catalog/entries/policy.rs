@@ -1,0 +1,5 @@
+//! `policy`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];

@@ -1,0 +1,5 @@
+//! `scheduling.k8s.io`.
+
+use crate::catalog::Kind;
+
+pub(super) const KINDS: &[Kind] = &[];
