@@ -38,6 +38,11 @@ pub const fn integer(name: &'static str) -> Column {
     Column { name, kind: "integer", format: "", priority: 0 }
 }
 
+/// A column of truth values.
+pub const fn boolean(name: &'static str) -> Column {
+    Column { name, kind: "boolean", format: "", priority: 0 }
+}
+
 /// Name and age.
 pub fn default_row(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![meta::name(object).into(), age(object, now).into()]

@@ -202,8 +202,9 @@ impl Kind {
 
 /// What is particular to a kind. Every hook has the behaviour of a plain data object as its default.
 ///
-/// Order for a write: `default`, `prepare_for_create` or `prepare_for_update`, admission, `validate` and (for
-/// updates) `validate_update`. Only the `default` and `prepare` hooks may change the object.
+/// Order for a write: `default`, `prepare_for_create` or `prepare_for_update`, admission, `validate` and
+/// `validate_create` or `validate_update`. A write of the status is judged by `validate_status_update` alone. Only the
+/// `default` and `prepare` hooks may change the object.
 pub trait Strategy: Send + Sync {
     /// Fills in what the client left out.
     fn default(&self, _object: &mut Value) {}
@@ -225,6 +226,12 @@ pub trait Strategy: Send + Sync {
     /// Reasons to refuse this change.
     fn validate_update(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
 
+    /// Further reasons to refuse the object when it is new.
+    fn validate_create(&self, _object: &Value, _errors: &mut ErrorList) {}
+
+    /// Reasons to refuse a change of the status.
+    fn validate_status_update(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
+
     /// Reasons to refuse a name.
     fn validate_name(&self, name: &str) -> Vec<String> {
         names::dns1123_subdomain(name)
@@ -232,6 +239,11 @@ pub trait Strategy: Send + Sync {
 
     /// Sentences the client should read although its write succeeds.
     fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Such sentences about an object that is new.
+    fn warnings_on_create(&self, _object: &Value) -> Vec<String> {
         Vec::new()
     }
 
@@ -253,6 +265,11 @@ pub trait Strategy: Send + Sync {
     /// Seconds of grace a deletion is given; `None` deletes at once. `requested` is what the client asks for.
     fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
         None
+    }
+
+    /// Whether a deletion that does not say so leaves what the object owns.
+    fn orphans_by_default(&self) -> bool {
+        false
     }
 
     /// The cells of its table row; must fit the entry's columns.

@@ -4,10 +4,14 @@
 //! and `pkg/printers/internalversion`.
 
 pub mod configmap;
+pub mod csidriver;
+pub mod csinode;
+pub mod csistoragecapacity;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub(crate) mod fields;
 pub mod lease;
 pub mod namespace;
 pub mod node;
@@ -25,6 +29,9 @@ pub mod secret;
 pub mod service;
 pub mod service_type;
 pub mod serviceaccount;
+pub mod storageclass;
+pub mod volumeattachment;
+pub mod volumeattributesclass;
 pub mod workload;
 
 use serde::de::DeserializeOwned;

@@ -1,6 +1,7 @@
 //! The harness: an API server on a temporary directory, requests with an injected identity, parsed answers.
 
 mod certificates;
+pub mod kind;
 pub mod objects;
 mod watch;
 
