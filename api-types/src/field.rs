@@ -133,6 +133,11 @@ impl ErrorList {
         self.push(ErrorType::Invalid, path, format!("Invalid value: {}: {detail}", show(&value.into())));
     }
 
+    /// The value is malformed, and its text would not help.
+    pub fn invalid_unshown(&mut self, path: &Path, detail: impl fmt::Display) {
+        self.push(ErrorType::Invalid, path, format!("Invalid value: {detail}"));
+    }
+
     /// The value is malformed for each of these reasons.
     pub fn invalid_all(&mut self, path: &Path, value: &str, details: Vec<String>) {
         for d in details {

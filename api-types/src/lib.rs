@@ -3,13 +3,14 @@
 //! * [`schema`]: the types of every built-in kind as one table: decoding, pruning and merging are driven by it.
 //! * [`catalog`]: the kinds that are served, one entry each; [`kinds`] holds their strategies.
 //! * [`meta`]: reading and writing object metadata inside a [`serde_json::Value`].
-//! * [`quantity`], [`selector`], [`intstr`], [`names`]: the small languages inside objects.
+//! * [`quantity`], [`selector`], [`intstr`], [`names`], [`cron`]: the small languages inside objects.
 //! * [`patch`]: JSON patch, merge patch and strategic merge patch.
 //! * [`field`] and [`status`]: how a refusal is told to a client.
 //!
 //! There is no I/O here, and this crate depends on no other crate of the project.
 
 pub mod catalog;
+pub mod cron;
 pub mod field;
 pub mod intstr;
 pub mod json;

@@ -3,7 +3,9 @@
 //! Facts come from upstream's `pkg/apis/*/v1/defaults.go`, `pkg/apis/*/validation`, `pkg/registry/*/strategy.go`
 //! and `pkg/printers/internalversion`.
 
+pub(crate) mod check;
 pub mod configmap;
+pub mod cronjob;
 pub mod csidriver;
 pub mod csinode;
 pub mod csistoragecapacity;
@@ -12,6 +14,10 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub(crate) mod fields;
+pub mod job;
+pub mod job_policy;
+pub mod job_spec;
+pub mod job_status;
 pub mod lease;
 pub mod namespace;
 pub mod node;

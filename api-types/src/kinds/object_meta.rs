@@ -98,7 +98,8 @@ pub fn labels(map: Option<&Value>, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn annotations(map: Option<&Value>, path: &Path, errors: &mut ErrorList) {
+/// Reasons to refuse annotations.
+pub fn annotations(map: Option<&Value>, path: &Path, errors: &mut ErrorList) {
     let mut total = 0;
     for (k, v) in map.and_then(Value::as_object).into_iter().flatten() {
         errors.invalid_all(path, k, names::qualified_name(&k.to_lowercase()));

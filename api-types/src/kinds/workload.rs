@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Map, Value};
 
+use super::check::non_negative;
 use super::{object_meta, pod_defaults, pod_spec, typed};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -13,6 +14,11 @@ use crate::selector::Selector;
 /// Fills in replicas and the template.
 pub fn defaults(spec: &mut Map<String, Value>) {
     default_to(spec, "replicas", 1);
+    template_defaults(spec);
+}
+
+/// Fills in the template.
+pub fn template_defaults(spec: &mut Map<String, Value>) {
     let template = object_mut(spec, "template");
     object_mut(template, "metadata");
     pod_defaults::pod_spec(object_mut(template, "spec"));
@@ -20,12 +26,7 @@ pub fn defaults(spec: &mut Map<String, Value>) {
 
 /// Reasons to refuse the selector and the template, which must fit each other.
 pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
-    let replicas = spec.get("replicas").and_then(Value::as_i64).unwrap_or(0);
-    errors.non_negative(&path.child("replicas"), replicas);
-    errors.non_negative(
-        &path.child("minReadySeconds"),
-        spec.get("minReadySeconds").and_then(Value::as_i64).unwrap_or(0),
-    );
+    non_negative(spec, &["replicas", "minReadySeconds"], path, errors);
     let selector_path = path.child("selector");
     let parsed = match spec.get("selector") {
         None => {
@@ -43,41 +44,56 @@ pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
             parsed
         }
     };
-    template(spec.get("template"), parsed.as_ref(), replicas, &path.child("template"), errors);
+    template(spec.get("template"), parsed.as_ref(), &path.child("template"), errors);
 }
 
-fn template(
-    template: Option<&Value>,
-    selector: Option<&Selector>,
-    _replicas: i64,
-    path: &Path,
-    errors: &mut ErrorList,
-) {
+fn template(template: Option<&Value>, selector: Option<&Selector>, path: &Path, errors: &mut ErrorList) {
     let Some(template) = template else {
         errors.required(path, "");
         return;
     };
-    let labels = meta::labels(template);
-    if let Some(selector) = selector.filter(|s| !s.is_everything())
-        && !selector.matches(&labels)
-    {
+    selects_template(selector, template, path, errors);
+    pod_template(template, path, errors);
+    always_running(template, "ReplicaSet", path, errors);
+}
+
+/// Reasons to refuse the template of any pods.
+pub fn pod_template(template: &Value, path: &Path, errors: &mut ErrorList) {
+    let metadata = |field: &str| meta::at(template, &["metadata", field]);
+    object_meta::labels(metadata("labels"), &path.child("labels"), errors);
+    object_meta::annotations(metadata("annotations"), &path.child("annotations"), errors);
+    let spec: core::PodSpec = typed(template.get("spec"));
+    pod_spec::validate(&spec, &path.child("spec"), errors);
+    if spec.ephemeral_containers.is_some_and(|c| !c.is_empty()) {
+        errors.forbidden(
+            &path.child("spec").child("ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
+    }
+}
+
+/// Pods that a controller of this kind keeps running may not end by themselves.
+pub fn always_running(template: &Value, kind: &str, path: &Path, errors: &mut ErrorList) {
+    let path = path.child("spec");
+    let policy = meta::str_at(template, &["spec", "restartPolicy"]);
+    if ["OnFailure", "Never"].contains(&policy) {
+        errors.not_supported(&path.child("restartPolicy"), policy, &["Always"]);
+    }
+    if meta::at(template, &["spec", "activeDeadlineSeconds"]).is_some() {
+        errors.forbidden(
+            &path.child("activeDeadlineSeconds"),
+            format!("activeDeadlineSeconds in {kind} is not Supported"),
+        );
+    }
+}
+
+/// The template's labels must be selected.
+pub fn selects_template(selector: Option<&Selector>, template: &Value, path: &Path, errors: &mut ErrorList) {
+    if selector.is_some_and(|s| !s.matches(&meta::labels(template))) {
         errors.invalid(
             &path.child("metadata").child("labels"),
             meta::at(template, &["metadata", "labels"]).cloned().unwrap_or_default(),
             "`selector` does not match template `labels`",
-        );
-    }
-    object_meta::labels(meta::at(template, &["metadata", "labels"]), &path.child("labels"), errors);
-    let spec: core::PodSpec = typed(template.get("spec"));
-    let spec_path = path.child("spec");
-    pod_spec::validate(&spec, &spec_path, errors);
-    if let Some(p) = spec.restart_policy.as_deref().filter(|p| ["OnFailure", "Never"].contains(p)) {
-        errors.not_supported(&spec_path.child("restartPolicy"), p, &["Always"]);
-    }
-    if spec.active_deadline_seconds.is_some() {
-        errors.forbidden(
-            &spec_path.child("activeDeadlineSeconds"),
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
         );
     }
 }

@@ -20,6 +20,7 @@ pub async fn create(call: Call<'_>) -> Answer {
     }
     let mut warnings = decoded.warnings;
     warnings.extend(kind.strategy.warnings(&object));
+    warnings.extend(kind.strategy.warnings_on_create(&object));
     let created = call.registry().create(kind, &call.info.namespace, object, &write).await?;
     let mut response = respond::object(StatusCode::CREATED, kind, created, form);
     respond::warn(&mut response, &warnings);

@@ -55,6 +55,7 @@ impl Registry {
         let mut errors = ErrorList::new();
         object_meta::validate(&object, kind, &mut errors);
         kind.strategy.validate(&object, &mut errors);
+        kind.strategy.validate_create(&object, &mut errors);
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
         }

@@ -110,7 +110,7 @@ impl Registry {
             Attributes::new(Operation::Delete, kind, namespace, write, &mut marked, Some(&object));
         attributes.name = name.to_owned();
         self.admission.admit(self, &mut attributes).await?;
-        apply_propagation(&mut marked, options);
+        apply_propagation(kind, &mut marked, options);
         mark(kind, &mut marked, options);
         let key = kind.key(namespace, name);
         if is_finished(kind, &marked) {
@@ -205,9 +205,14 @@ fn check_preconditions(
 }
 
 /// The finalizers that the garbage collector works by.
-fn apply_propagation(object: &mut Value, options: &DeleteOptions) {
-    let Some(policy) = options.propagation.as_deref() else { return };
+fn apply_propagation(kind: &Kind, object: &mut Value, options: &DeleteOptions) {
     let mut finalizers = meta::finalizers(object);
+    let decided = finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
+    let policy = match options.propagation.as_deref() {
+        Some(policy) => policy,
+        None if kind.strategy.orphans_by_default() && !decided => "Orphan",
+        None => return,
+    };
     finalizers.retain(|f| f != ORPHAN && f != FOREGROUND);
     match policy {
         "Orphan" => finalizers.push(ORPHAN.into()),
@@ -263,10 +268,19 @@ mod tests {
     fn propagation_becomes_finalizers() {
         let mut o = json!({"metadata": {"finalizers": ["x", "orphan"]}});
         let with = |p: &str| DeleteOptions { propagation: Some(p.into()), ..DeleteOptions::default() };
-        apply_propagation(&mut o, &with("Foreground"));
+        let job = catalog::by_kind("batch", "v1", "Job").unwrap();
+        apply_propagation(job, &mut o, &with("Foreground"));
         assert_eq!(meta::finalizers(&o), vec!["x", "foregroundDeletion"]);
-        apply_propagation(&mut o, &with("Background"));
+        apply_propagation(job, &mut o, &DeleteOptions::default());
+        assert_eq!(meta::finalizers(&o), vec!["x", "foregroundDeletion"], "it was decided before");
+        apply_propagation(job, &mut o, &with("Background"));
         assert_eq!(meta::finalizers(&o), vec!["x"]);
+        apply_propagation(job, &mut o, &DeleteOptions::default());
+        assert_eq!(meta::finalizers(&o), vec!["x", "orphan"], "as ever with jobs");
+        let pod = catalog::by_kind("", "v1", "Pod").unwrap();
+        let mut o = json!({"metadata": {}});
+        apply_propagation(pod, &mut o, &DeleteOptions::default());
+        assert!(meta::finalizers(&o).is_empty());
     }
 
     #[test]

@@ -151,9 +151,13 @@ impl Registry {
         let mut errors = ErrorList::new();
         object_meta::validate(&new, kind, &mut errors);
         object_meta::validate_update(&new, old, &mut errors);
-        if whole {
-            kind.strategy.validate(&new, &mut errors);
-            kind.strategy.validate_update(&new, old, &mut errors);
+        match options.part {
+            Part::Whole => {
+                kind.strategy.validate(&new, &mut errors);
+                kind.strategy.validate_update(&new, old, &mut errors);
+            }
+            Part::Status => kind.strategy.validate_status_update(&new, old, &mut errors),
+            Part::Prepared => {}
         }
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors).into());

@@ -9,6 +9,7 @@ mod bounds;
 mod creating;
 mod deleting;
 mod events;
+mod kinds_batch;
 mod kinds_storage;
 mod listing;
 mod namespaces;
