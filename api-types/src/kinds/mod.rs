@@ -3,6 +3,7 @@
 //! Facts come from upstream's `pkg/apis/*/v1/defaults.go`, `pkg/apis/*/validation`, `pkg/registry/*/strategy.go`
 //! and `pkg/printers/internalversion`.
 
+pub mod addresses;
 pub(crate) mod check;
 pub mod configmap;
 pub mod cronjob;
@@ -14,12 +15,16 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub(crate) mod fields;
+pub mod ingress;
+pub mod ingressclass;
+pub mod ipaddress;
 pub mod job;
 pub mod job_policy;
 pub mod job_spec;
 pub mod job_status;
 pub mod lease;
 pub mod namespace;
+pub mod networkpolicy;
 pub mod node;
 pub mod object_meta;
 pub mod pod;
@@ -35,6 +40,7 @@ pub mod secret;
 pub mod service;
 pub mod service_type;
 pub mod serviceaccount;
+pub mod servicecidr;
 pub mod storageclass;
 pub mod volumeattachment;
 pub mod volumeattributesclass;
