@@ -9,6 +9,7 @@
 //!
 //! There is no I/O here, and this crate depends on no other crate of the project.
 
+pub mod apply;
 pub mod catalog;
 pub mod cron;
 pub mod field;

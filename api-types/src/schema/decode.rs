@@ -240,9 +240,11 @@ fn zero(ty: &Type) -> Value {
     }
 }
 
-/// Go's `omitempty` drops empty lists and maps; structs and scalars stay.
+/// Go's `omitempty` drops empty lists and maps; structs and scalars stay. An empty list of managed fields stays
+/// too: it asks for the owners to be forgotten.
 fn is_empty_optional(v: &Value, field: &Field) -> bool {
     match (&field.ty, v) {
+        (Type::List(_), Value::Array(_)) if field.name == "managedFields" => false,
         (Type::List(_), Value::Array(a)) => a.is_empty() && !field.required,
         (Type::Map(_), Value::Object(m)) => m.is_empty() && !field.required,
         _ => false,

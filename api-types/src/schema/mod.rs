@@ -18,6 +18,13 @@ use std::sync::LazyLock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StructId(u16);
 
+impl StructId {
+    /// Its place among [`Table::structs`].
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// The type of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Type {
@@ -85,6 +92,8 @@ pub struct Field {
     pub list: ListType,
     /// Its map or struct is one value.
     pub atomic: bool,
+    /// The parts of its struct have owners of their own, although the struct is one value elsewhere.
+    pub granular: bool,
     /// Its patch strategy.
     pub patch: PatchStrategy,
 }
@@ -198,8 +207,15 @@ fn parse_field(line: &'static str, names: &HashMap<&'static str, StructId>) -> O
     let name = words.next()?;
     let (name, required) = name.strip_suffix('!').map_or((name, false), |n| (n, true));
     let ty = parse_type(words.next()?, names);
-    let mut field =
-        Field { name, required, ty, list: ListType::Atomic, atomic: false, patch: PatchStrategy::default() };
+    let mut field = Field {
+        name,
+        required,
+        ty,
+        list: ListType::Atomic,
+        atomic: false,
+        granular: false,
+        patch: PatchStrategy::default(),
+    };
     for word in words {
         if let Some(keys) = word.strip_prefix("map:") {
             field.list = ListType::Map(keys.split(',').collect());
@@ -207,6 +223,8 @@ fn parse_field(line: &'static str, names: &HashMap<&'static str, StructId>) -> O
             field.list = ListType::Set;
         } else if word == "atomic" {
             field.atomic = true;
+        } else if word == "granular" {
+            field.granular = true;
         } else if word == "patch=retainKeys" {
             field.patch.retain_keys = true;
         } else if let Some(rest) = word.strip_prefix("patch=merge") {
