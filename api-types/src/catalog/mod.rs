@@ -6,6 +6,8 @@
 
 pub mod entries;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::field::ErrorList;
@@ -48,6 +50,8 @@ pub enum Subresource {
     Resize,
     /// HTTP into a pod, service or node.
     Proxy,
+    /// Whether a certificate request is granted.
+    Approval,
 }
 
 impl Subresource {
@@ -66,13 +70,14 @@ impl Subresource {
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
             Self::Proxy => "proxy",
+            Self::Approval => "approval",
         }
     }
 
     /// The verbs discovery lists for it.
     pub fn verbs(self) -> &'static [&'static str] {
         match self {
-            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => {
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
                 &["get", "patch", "update"]
             }
             Self::Binding | Self::Eviction => &["create"],
@@ -200,6 +205,19 @@ impl Kind {
     }
 }
 
+/// Who makes an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Requester<'a> {
+    /// The user's name.
+    pub name: &'a str,
+    /// The user's identifier; often empty.
+    pub uid: &'a str,
+    /// The user's groups.
+    pub groups: &'a [String],
+    /// What else the authenticator knows.
+    pub extra: &'a BTreeMap<String, Vec<String>>,
+}
+
 /// What is particular to a kind. Every hook has the behaviour of a plain data object as its default.
 ///
 /// Order for a write: `default`, `prepare_for_create` or `prepare_for_update`, admission, `validate` and
@@ -211,6 +229,9 @@ pub trait Strategy: Send + Sync {
 
     /// Drops what a creator may not set.
     fn prepare_for_create(&self, _object: &mut Value) {}
+
+    /// Writes down who creates the object, where the kind keeps that. Comes after `prepare_for_create`.
+    fn note_requester(&self, _object: &mut Value, _requester: &Requester<'_>) {}
 
     /// Keeps from `old` what an update may not change.
     fn prepare_for_update(&self, _new: &mut Value, _old: &Value) {}
@@ -231,6 +252,14 @@ pub trait Strategy: Send + Sync {
 
     /// Reasons to refuse a change of the status.
     fn validate_status_update(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
+
+    /// Keeps from `old` what a write of the approval may not change: everything, as the default.
+    fn prepare_for_approval(&self, new: &mut Value, old: &Value) {
+        *new = old.clone();
+    }
+
+    /// Reasons to refuse a change of the approval.
+    fn validate_approval(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
 
     /// Reasons to refuse a name.
     fn validate_name(&self, name: &str) -> Vec<String> {

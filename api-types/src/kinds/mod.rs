@@ -4,6 +4,8 @@
 //! and `pkg/printers/internalversion`.
 
 pub mod addresses;
+pub(crate) mod certificate_pem;
+pub mod certificatesigningrequest;
 pub(crate) mod check;
 pub mod configmap;
 pub mod cronjob;
@@ -36,6 +38,7 @@ pub mod pod_spread;
 pub mod pod_volumes;
 pub mod rbac;
 pub mod replicaset;
+pub mod runtimeclass;
 pub mod secret;
 pub mod service;
 pub mod service_type;

@@ -402,7 +402,7 @@ fn port(p: &IntOrString, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn tolerations(list: &[core::Toleration], path: &Path, errors: &mut ErrorList) {
+pub(super) fn tolerations(list: &[core::Toleration], path: &Path, errors: &mut ErrorList) {
     for (i, t) in list.iter().enumerate() {
         let path = path.index(i);
         let key = t.key.as_deref().unwrap_or("");

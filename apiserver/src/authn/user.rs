@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use api_types::catalog::Requester;
+
 /// Every authenticated request's group.
 pub const ALL_AUTHENTICATED: &str = "system:authenticated";
 /// Every anonymous request's group.
@@ -33,6 +35,12 @@ pub struct UserInfo {
 }
 
 impl UserInfo {
+    /// As the strategies of kinds see it.
+    #[must_use]
+    pub fn as_requester(&self) -> Requester<'_> {
+        Requester { name: &self.name, uid: &self.uid, groups: &self.groups, extra: &self.extra }
+    }
+
     /// A user with these groups and that of all authenticated users.
     #[must_use]
     pub fn authenticated(name: impl Into<String>, mut groups: Vec<String>) -> Self {

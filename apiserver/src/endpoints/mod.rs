@@ -104,7 +104,11 @@ impl Call<'_> {
 
     /// What a PUT or PATCH of this path may change.
     pub fn part(&self) -> Part {
-        if self.info.subresource == Subresource::Status.path() { Part::Status } else { Part::Whole }
+        match Self::subresource_of(&self.info.subresource) {
+            Some(Subresource::Status) => Part::Status,
+            Some(Subresource::Approval) => Part::Approval,
+            _ => Part::Whole,
+        }
     }
 
     fn subresource_of(path: &str) -> Option<Subresource> {
@@ -120,6 +124,7 @@ impl Call<'_> {
             S::Attach,
             S::PortForward,
             S::EphemeralContainers,
+            S::Approval,
         ]
         .into_iter()
         .find(|s| s.path() == path)
@@ -202,9 +207,9 @@ async fn below(call: Call<'_>) -> Answer {
         return Err(Status::method_not_allowed());
     }
     match (subresource, call.info.verb) {
-        (Subresource::Status, "get") => get::get(&call).await,
-        (Subresource::Status, "update") => update::update(call).await,
-        (Subresource::Status, "patch") => patch::patch(call).await,
+        (Subresource::Status | Subresource::Approval, "get") => get::get(&call).await,
+        (Subresource::Status | Subresource::Approval, "update") => update::update(call).await,
+        (Subresource::Status | Subresource::Approval, "patch") => patch::patch(call).await,
         (Subresource::EphemeralContainers, "get") => get::get(&call).await,
         (Subresource::EphemeralContainers, _) => ephemeral_containers::change(call).await,
         (Subresource::Scale, _) => scale::scale(call).await,

@@ -23,6 +23,8 @@ pub enum Part {
     Whole,
     /// The status.
     Status,
+    /// Whether a certificate request is granted.
+    Approval,
     /// What the handler of a subresource has put in place itself (a binding, a namespace's finalizers).
     Prepared,
 }
@@ -136,9 +138,11 @@ impl Registry {
         }
         keep_system_fields(&mut new, old);
         kind.strategy.default(&mut new);
+        super::owners::on_update(kind, old, &mut new, write);
         match options.part {
             Part::Whole => kind.strategy.prepare_for_update(&mut new, old),
             Part::Status => kind.strategy.prepare_for_status_update(&mut new, old),
+            Part::Approval => kind.strategy.prepare_for_approval(&mut new, old),
             Part::Prepared => {}
         }
         let whole = options.part == Part::Whole;
@@ -148,6 +152,7 @@ impl Registry {
         }
         let mut attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
         self.admission.admit(self, &mut attributes).await?;
+        super::owners::settle(&mut new, old);
         let mut errors = ErrorList::new();
         object_meta::validate(&new, kind, &mut errors);
         object_meta::validate_update(&new, old, &mut errors);
@@ -157,6 +162,7 @@ impl Registry {
                 kind.strategy.validate_update(&new, old, &mut errors);
             }
             Part::Status => kind.strategy.validate_status_update(&new, old, &mut errors),
+            Part::Approval => kind.strategy.validate_approval(&new, old, &mut errors),
             Part::Prepared => {}
         }
         if !errors.is_empty() {
