@@ -4,6 +4,8 @@
 //! and `pkg/printers/internalversion`.
 
 pub mod addresses;
+pub(crate) mod admission_match;
+pub mod admissionpolicy;
 pub(crate) mod certificate_pem;
 pub mod certificatesigningrequest;
 pub(crate) mod check;
@@ -47,6 +49,8 @@ pub mod servicecidr;
 pub mod storageclass;
 pub mod volumeattachment;
 pub mod volumeattributesclass;
+pub(crate) mod webhook_client;
+pub mod webhookconfiguration;
 pub mod workload;
 
 use serde::de::DeserializeOwned;
