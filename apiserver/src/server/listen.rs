@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::Server;
+use super::{Server, linger};
 use crate::authn::ConnectionIdentity;
 
 /// How long a client may take to finish its TLS handshake.
@@ -74,13 +73,15 @@ impl Server {
         let identity = ConnectionIdentity::new(tls.get_ref().1.peer_certificates()).map(Arc::new);
         let stop = self.stopping();
         let server = self.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request = request.map(Body::new);
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             if let Some(identity) = &identity {
                 request.extensions_mut().insert(identity.clone());
             }
             let server = server.clone();
-            async move { Ok::<_, std::convert::Infallible>(server.handle(request).await) }
+            async move {
+                let handler = |request| async move { server.handle(request).await };
+                Ok::<_, std::convert::Infallible>(linger::answer(request, handler).await)
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder

@@ -5,6 +5,7 @@
 pub mod config;
 mod handle;
 mod in_process;
+mod linger;
 mod listen;
 pub mod metrics;
 mod tls;
