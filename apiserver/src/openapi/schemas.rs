@@ -12,7 +12,7 @@ use super::descriptions::Descriptions;
 /// The schemas of these kinds, their lists, and all they refer to.
 pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> {
     let table = Table::builtin();
-    let descriptions = Descriptions::of(kinds);
+    let descriptions = Descriptions::read();
     let mut out = Map::new();
     let mut todo: Vec<&Struct> = Vec::new();
     let mut seen: BTreeSet<&'static str> = BTreeSet::new();
