@@ -114,6 +114,39 @@ pub struct SelectableField {
     pub default: &'static str,
 }
 
+/// Where a scalable kind keeps what `autoscaling/v1 Scale` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalePaths {
+    /// The replicas that are wanted.
+    pub spec_replicas: &'static [&'static str],
+    /// The replicas that are there.
+    pub status_replicas: &'static [&'static str],
+    /// What selects its pods: a `LabelSelector`, a map of labels, or the text of a selector.
+    pub selector: &'static [&'static str],
+}
+
+impl ScalePaths {
+    /// As every built-in kind has it.
+    pub const BUILTIN: Self = Self {
+        spec_replicas: &["spec", "replicas"],
+        status_replicas: &["status", "replicas"],
+        selector: &["spec", "selector"],
+    };
+
+    /// The text of the selector; empty where there is none.
+    pub fn selector_text(&self, object: &Value) -> String {
+        use crate::table::{label_map, label_selector};
+        let text = match crate::meta::at(object, self.selector) {
+            Some(Value::String(text)) => return text.clone(),
+            Some(Value::Object(map)) if map.values().all(Value::is_string) => {
+                label_map(crate::meta::at(object, self.selector))
+            }
+            selector => label_selector(selector),
+        };
+        if text == "<none>" { String::new() } else { text }
+    }
+}
+
 /// A version of a kind that is not the stored one.
 #[derive(Clone, Copy, Debug)]
 pub struct Conversion {
@@ -146,6 +179,8 @@ pub struct Kind {
     pub verbs: &'static [&'static str],
     /// Paths below an object.
     pub subresources: &'static [Subresource],
+    /// Where it keeps its scale; only looked at where [`Subresource::Scale`] is served.
+    pub scale: ScalePaths,
     /// Where its objects are kept, below `/registry/`.
     pub storage: &'static str,
     /// The `apiVersion` it is kept in.

@@ -50,6 +50,14 @@ pub(crate) fn at_most_all(value: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
+/// Whether a count or a percentage is nothing; what is neither is not.
+pub(crate) fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::String(s) => intstr::percent(s) == Some(0),
+        other => other.as_i64().unwrap_or(0) == 0,
+    }
+}
+
 /// Whether a condition of the status is `True`.
 pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
     let conditions = meta::at(object, &["status", "conditions"]).and_then(Value::as_array);

@@ -455,10 +455,13 @@ fn node_affinity(spec: &core::PodSpec, path: &Path, errors: &mut ErrorList) {
     else {
         return;
     };
-    let path = path
-        .child("nodeAffinity")
-        .child("requiredDuringSchedulingIgnoredDuringExecution")
-        .child("nodeSelectorTerms");
+    let path = path.child("nodeAffinity").child("requiredDuringSchedulingIgnoredDuringExecution");
+    node_selector(required, &path, errors);
+}
+
+/// Reasons to refuse a selector of nodes.
+pub fn node_selector(required: &core::NodeSelector, path: &Path, errors: &mut ErrorList) {
+    let path = path.child("nodeSelectorTerms");
     if required.node_selector_terms.is_empty() {
         errors.required(&path, "must have at least one node selector term");
     }

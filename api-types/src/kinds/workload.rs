@@ -27,24 +27,37 @@ pub fn template_defaults(spec: &mut Map<String, Value>) {
 /// Reasons to refuse the selector and the template, which must fit each other.
 pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
     non_negative(spec, &["replicas", "minReadySeconds"], path, errors);
-    let selector_path = path.child("selector");
-    let parsed = match spec.get("selector") {
-        None => {
-            errors.required(&selector_path, "");
-            // A missing selector selects nothing, the template's labels included.
-            Some(Selector::nothing())
-        }
-        Some(s) => {
-            let typed: LabelSelector = typed(Some(s));
-            label_selector(&typed, &selector_path, errors);
-            let parsed = Selector::from_label_selector(&typed).ok();
-            if parsed.as_ref().is_some_and(Selector::is_everything) {
-                errors.invalid(&selector_path, s.clone(), "empty selector is invalid for deployment");
-            }
-            parsed
-        }
-    };
+    let parsed = required_selector(spec, "deployment", path, errors);
     template(spec.get("template"), parsed.as_ref(), &path.child("template"), errors);
+}
+
+/// The selector that a workload must have, and that must select something; `kind` as upstream spells it there.
+/// Nothing where it cannot be read.
+pub fn required_selector(spec: &Value, kind: &str, path: &Path, errors: &mut ErrorList) -> Option<Selector> {
+    let path = path.child("selector");
+    let Some(value) = spec.get("selector").filter(|s| !s.is_null()) else {
+        errors.required(&path, "");
+        // A missing selector selects nothing, the template's labels included.
+        return Some(Selector::nothing());
+    };
+    let typed: LabelSelector = typed(Some(value));
+    label_selector(&typed, &path, errors);
+    let parsed = Selector::from_label_selector(&typed).ok();
+    if parsed.as_ref().is_some_and(Selector::is_everything) {
+        errors.invalid(&path, value.clone(), format!("empty selector is invalid for {kind}"));
+    }
+    parsed
+}
+
+/// Counts of a status that are part of its `replicas`.
+pub fn at_most_replicas(status: &Value, fields: &[&str], path: &Path, errors: &mut ErrorList) {
+    let replicas = count(status, &["replicas"]);
+    for f in fields {
+        let n = count(status, &[f]);
+        if n > replicas {
+            errors.invalid(&path.child(f), n, "cannot be greater than status.replicas");
+        }
+    }
 }
 
 fn template(template: Option<&Value>, selector: Option<&Selector>, path: &Path, errors: &mut ErrorList) {

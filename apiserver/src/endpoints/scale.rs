@@ -1,4 +1,4 @@
-//! The scale of workloads: replicas as an `autoscaling/v1 Scale`.
+//! The scale of workloads: replicas as an `autoscaling/v1 Scale`, from where the catalog says a kind keeps them.
 
 use api_types::catalog::Kind;
 use api_types::field::{ErrorList, Path};
@@ -6,7 +6,6 @@ use api_types::json::Parsed;
 use api_types::meta::{self, str_at};
 use api_types::schema::{Table, decode};
 use api_types::status::Status;
-use api_types::table::label_selector;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -30,7 +29,7 @@ pub async fn scale(call: Call<'_>) -> Answer {
                 "NotFound" => Status::not_found(kind.group, &format!("{}/scale", kind.plural), &name),
                 _ => e,
             })?;
-        return Ok(respond::json(StatusCode::OK, &of(&parse_stored(&found.bytes)?)));
+        return Ok(respond::json(StatusCode::OK, &of(kind, &parse_stored(&found.bytes)?)));
     }
     let write = call.write()?;
     let change = Change::read(&call).await?;
@@ -39,11 +38,11 @@ pub async fn scale(call: Call<'_>) -> Answer {
         .registry()
         .update(kind, &namespace, &name, options, &write, |current| {
             let current = current.ok_or_else(|| Status::not_found(kind.group, kind.plural, &name))?;
-            let wanted = change.apply(current, &name)?;
+            let wanted = change.apply(kind, current, &name)?;
             merge(kind, current, &wanted)
         })
         .await?;
-    Ok(respond::json(StatusCode::OK, &of(&stored)))
+    Ok(respond::json(StatusCode::OK, &of(kind, &stored)))
 }
 
 enum Change {
@@ -66,14 +65,14 @@ impl Change {
         fit(value).map(Self::Whole)
     }
 
-    fn apply(&self, current: &Value, name: &str) -> Result<Value, Status> {
+    fn apply(&self, kind: &Kind, current: &Value, name: &str) -> Result<Value, Status> {
         match self {
             Self::Whole(v) => {
                 check_name(v, name)?;
                 Ok(v.clone())
             }
             Self::Patch(p) => {
-                let mut scale = of(current);
+                let mut scale = of(kind, current);
                 p.apply(&mut scale, Table::builtin().find(TYPE))?;
                 let shown = scale.to_string();
                 fit(scale).map_err(|s| unfit(&shown, &s))
@@ -105,17 +104,14 @@ fn merge(kind: &Kind, current: &Value, scale: &Value) -> Result<Value, Status> {
         return Err(Status::modified(kind.group, kind.plural, meta::name(current)));
     }
     let mut new = current.clone();
-    new["spec"]["replicas"] = replicas.into();
+    let place = kind.scale.spec_replicas.iter().fold(&mut new, |v, field| &mut v[*field]);
+    *place = replicas.into();
     Ok(new)
 }
 
 /// The scale of a workload.
-fn of(workload: &Value) -> Value {
+fn of(kind: &Kind, workload: &Value) -> Value {
     let m = |f: &str| workload.get("metadata").and_then(|m| m.get(f)).cloned().unwrap_or_default();
-    let selector = match label_selector(meta::at(workload, &["spec", "selector"])) {
-        none if none == "<none>" => String::new(),
-        text => text,
-    };
     let replicas = |p: &[&str]| meta::at(workload, p).and_then(Value::as_i64).unwrap_or(0);
     json!({
         "kind": "Scale",
@@ -123,7 +119,7 @@ fn of(workload: &Value) -> Value {
         "metadata": {"name": m("name"), "namespace": m("namespace"), "uid": m("uid"),
             "resourceVersion": str_at(workload, &["metadata", "resourceVersion"]),
             "creationTimestamp": m("creationTimestamp")},
-        "spec": {"replicas": replicas(&["spec", "replicas"])},
-        "status": {"replicas": replicas(&["status", "replicas"]), "selector": selector},
+        "spec": {"replicas": replicas(kind.scale.spec_replicas)},
+        "status": {"replicas": replicas(kind.scale.status_replicas), "selector": kind.scale.selector_text(workload)},
     })
 }

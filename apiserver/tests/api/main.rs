@@ -10,6 +10,7 @@ mod creating;
 mod deleting;
 mod events;
 mod kinds_batch;
+mod kinds_core;
 mod kinds_admission;
 mod kinds_certificates;
 mod kinds_networking;

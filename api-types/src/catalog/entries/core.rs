@@ -1,7 +1,7 @@
 //! The core group.
 
 use crate::catalog::Subresource::{
-    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Status,
+    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Scale, Status,
 };
 use crate::catalog::{Kind, Scope, SelectableField};
 use crate::kinds;
@@ -27,6 +27,16 @@ pub(super) const KINDS: &[Kind] = &[
         columns: EVENT_COLUMNS,
         ttl_seconds: Some(EVENT_TTL_SECONDS),
         ..core("Event", "events", "event", "core.v1.Event", &kinds::event::Event)
+    },
+    Kind {
+        short_names: &["limits"],
+        ..core(
+            "LimitRange",
+            "limitranges",
+            "limitrange",
+            "core.v1.LimitRange",
+            &kinds::limitrange::LimitRange,
+        )
     },
     Kind {
         short_names: &["ns"],
@@ -62,6 +72,53 @@ pub(super) const KINDS: &[Kind] = &[
         ..core("Node", "nodes", "node", "core.v1.Node", &kinds::node::Node)
     },
     Kind {
+        short_names: &["pvc"],
+        subresources: &[Status],
+        columns: &[
+            NAME,
+            text("Status"),
+            text("Volume"),
+            text("Capacity"),
+            text("Access Modes"),
+            text("StorageClass"),
+            text("VolumeAttributesClass"),
+            AGE,
+            wide("VolumeMode"),
+        ],
+        ..core(
+            "PersistentVolumeClaim",
+            "persistentvolumeclaims",
+            "persistentvolumeclaim",
+            "core.v1.PersistentVolumeClaim",
+            &kinds::persistentvolumeclaim::PersistentVolumeClaim,
+        )
+    },
+    Kind {
+        short_names: &["pv"],
+        scope: Scope::Cluster,
+        subresources: &[Status],
+        columns: &[
+            NAME,
+            text("Capacity"),
+            text("Access Modes"),
+            text("Reclaim Policy"),
+            text("Status"),
+            text("Claim"),
+            text("StorageClass"),
+            text("VolumeAttributesClass"),
+            text("Reason"),
+            AGE,
+            wide("VolumeMode"),
+        ],
+        ..core(
+            "PersistentVolume",
+            "persistentvolumes",
+            "persistentvolume",
+            "core.v1.PersistentVolume",
+            &kinds::persistentvolume::PersistentVolume,
+        )
+    },
+    Kind {
         short_names: &["po"],
         categories: &["all"],
         subresources: &[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Status],
@@ -87,6 +144,52 @@ pub(super) const KINDS: &[Kind] = &[
             wide("Readiness Gates"),
         ],
         ..core("Pod", "pods", "pod", "core.v1.Pod", &kinds::pod::Pod)
+    },
+    Kind {
+        columns: &[NAME, text("Containers"), text("Images"), text("Pod Labels")],
+        ..core(
+            "PodTemplate",
+            "podtemplates",
+            "podtemplate",
+            "core.v1.PodTemplate",
+            &kinds::podtemplate::PodTemplate,
+        )
+    },
+    Kind {
+        short_names: &["rc"],
+        categories: &["all"],
+        subresources: &[Scale, Status],
+        storage: "controllers",
+        fields: &[SelectableField { name: "status.replicas", path: &["status", "replicas"], default: "0" }],
+        columns: &[
+            NAME,
+            integer("Desired"),
+            integer("Current"),
+            integer("Ready"),
+            AGE,
+            wide("Containers"),
+            wide("Images"),
+            wide("Selector"),
+        ],
+        ..core(
+            "ReplicationController",
+            "replicationcontrollers",
+            "replicationcontroller",
+            "core.v1.ReplicationController",
+            &kinds::replicationcontroller::ReplicationController,
+        )
+    },
+    Kind {
+        short_names: &["quota"],
+        subresources: &[Status],
+        columns: &[NAME, text("Request"), text("Limit"), AGE],
+        ..core(
+            "ResourceQuota",
+            "resourcequotas",
+            "resourcequota",
+            "core.v1.ResourceQuota",
+            &kinds::resourcequota::ResourceQuota,
+        )
     },
     Kind {
         fields: &[field("type", &["type"])],

@@ -20,7 +20,7 @@ mod resource;
 mod scheduling;
 mod storage;
 
-use super::{Kind, Scope, SelectableField};
+use super::{Kind, ScalePaths, Scope, SelectableField};
 use crate::table::{AGE, Column, NAME, text, wide};
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -50,6 +50,7 @@ const fn core(
         scope: Scope::Namespaced,
         verbs: ALL,
         subresources: &[],
+        scale: ScalePaths::BUILTIN,
         storage: plural,
         stored_version: "v1",
         conversion: None,
