@@ -9,6 +9,7 @@ mod bounds;
 mod creating;
 mod deleting;
 mod events;
+mod kinds_apps;
 mod kinds_batch;
 mod kinds_core;
 mod kinds_admission;
