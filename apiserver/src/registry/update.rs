@@ -138,7 +138,6 @@ impl Registry {
         }
         keep_system_fields(&mut new, old);
         kind.strategy.default(&mut new);
-        super::owners::on_update(kind, old, &mut new, write);
         match options.part {
             Part::Whole => kind.strategy.prepare_for_update(&mut new, old),
             Part::Status => kind.strategy.prepare_for_status_update(&mut new, old),
@@ -152,7 +151,6 @@ impl Registry {
         }
         let mut attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
         self.admission.admit(self, &mut attributes).await?;
-        super::owners::settle(&mut new, old);
         let mut errors = ErrorList::new();
         object_meta::validate(&new, kind, &mut errors);
         object_meta::validate_update(&new, old, &mut errors);
