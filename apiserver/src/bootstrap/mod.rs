@@ -1,6 +1,10 @@
-//! Objects every cluster has: namespaces, the default roles, the service `kubernetes`.
+//! Objects every cluster has: namespaces, the default roles, priority levels, API services, the service
+//! `kubernetes`.
 //!
 //! Put in place at every start; what an administrator has changed stays as upstream's rules say.
+
+mod apiservices;
+mod flowcontrol;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +39,11 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(server, namespaces, "", object, &write).await?;
     }
-    roles(server, &write).await?;
+    tokio::try_join!(
+        roles(server, &write),
+        flowcontrol::run(server, &write),
+        apiservices::run(server, &write)
+    )?;
     service(server, advertise, &write).await
 }
 

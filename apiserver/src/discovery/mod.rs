@@ -79,6 +79,11 @@ fn all_groups() -> Vec<(&'static str, Vec<&'static str>)> {
     out
 }
 
+/// Every served version of every group.
+pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    all_groups().into_iter().flat_map(|(g, versions)| versions.into_iter().map(move |v| (g, v)))
+}
+
 fn group_value(group: &str, versions: &[&str]) -> Value {
     let of = |v: &&str| json!({"groupVersion": format!("{group}/{v}"), "version": v});
     json!({"name": group, "versions": versions.iter().map(of).collect::<Vec<_>>(),

@@ -14,6 +14,7 @@ mod kinds_batch;
 mod kinds_core;
 mod kinds_admission;
 mod kinds_certificates;
+mod kinds_extension;
 mod kinds_networking;
 mod kinds_storage;
 mod listing;

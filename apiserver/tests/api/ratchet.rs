@@ -100,6 +100,10 @@ const OF_ALL_NODES: &[(&str, &[&str])] = &[
     ("pods", &["create", "delete", "get", "list", "watch", "patch", "update"]),
     ("events", &["create", "patch", "update"]),
     ("leases", &["create", "get", "update", "patch", "delete"]),
+    ("certificatesigningrequests", &["create", "get", "list", "watch"]),
+    ("csidrivers", &["get", "list", "watch"]),
+    ("csinodes", &["create"]),
+    ("runtimeclasses", &["get", "list", "watch"]),
 ];
 
 #[tokio::test]

@@ -12,7 +12,7 @@ pub struct Kind<'a> {
     pub object: Value,
     /// What must be there after it was created, as a part of the object.
     pub becomes: Value,
-    /// The cells of its row, without its age.
+    /// The cells of its row, without its age; null where they are not looked at.
     pub row: Value,
     /// Changes of the object (as merge patches) that make it unacceptable, and the whole message of the refusal.
     pub refused: Vec<(Value, &'a str)>,
@@ -87,7 +87,9 @@ impl Kind<'_> {
         assert_eq!(columns.len(), cells.len(), "{one}");
         let of_interest = columns.iter().zip(cells).filter(|(c, _)| c["name"] != "Age");
         let row: Vec<&Value> = of_interest.map(|(_, cell)| cell).collect();
-        assert_eq!(json!(row), self.row, "{one}");
+        if !self.row.is_null() {
+            assert_eq!(json!(row), self.row, "{one}");
+        }
     }
 
     /// The status changes through its own path only, and nothing else changes there.
