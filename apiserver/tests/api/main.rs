@@ -10,6 +10,7 @@ mod creating;
 mod deleting;
 mod events;
 mod kinds_apps;
+mod kinds_autoscaling;
 mod kinds_batch;
 mod kinds_core;
 mod kinds_admission;
