@@ -296,6 +296,14 @@ pub trait Strategy: Send + Sync {
     /// Reasons to refuse a change of the approval.
     fn validate_approval(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
 
+    /// Keeps from `old` what a resize may not change: everything, as the default.
+    fn prepare_for_resize(&self, new: &mut Value, old: &Value) {
+        *new = old.clone();
+    }
+
+    /// Reasons to refuse a resize.
+    fn validate_resize(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
+
     /// Reasons to refuse a name.
     fn validate_name(&self, name: &str) -> Vec<String> {
         names::dns1123_subdomain(name)

@@ -93,12 +93,6 @@ impl Strategy for HorizontalPodAutoscaler {
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        if text(o, "apiVersion") == Some("autoscaling/v1") {
-            // The table shows what the annotations carry, too.
-            let mut stored = o.clone();
-            (super::hpa_conversion::V1.to_stored)(&mut stored);
-            return self.row(&stored, now);
-        }
         let spec = part(o, "spec");
         let target = part(spec, "scaleTargetRef");
         let field = |f: &str| text(target, f).unwrap_or("");

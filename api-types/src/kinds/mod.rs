@@ -48,6 +48,7 @@ pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod pod_defaults;
 pub mod pod_identity;
+pub mod pod_resize;
 pub mod pod_row;
 pub mod pod_spec;
 pub mod pod_spread;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
-use super::{drop_status, keep_status, pod_defaults, pod_row, pod_spec, typed};
+use super::{drop_status, keep_status, pod_defaults, pod_resize, pod_row, pod_spec, typed};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
@@ -73,6 +73,14 @@ impl Strategy for Pod {
         }
     }
 
+    fn prepare_for_resize(&self, new: &mut Value, old: &Value) {
+        pod_resize::prepare(new, old);
+    }
+
+    fn validate_resize(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        pod_resize::validate(new, old, errors);
+    }
+
     fn counts_generations(&self) -> bool {
         true
     }
@@ -137,11 +145,15 @@ fn comparable(new: &Value, old: &Value) -> Value {
 pub fn qos_class(pod: &Value) -> &'static str {
     let spec = pod.get("spec");
     let lists = ["containers", "initContainers"];
-    let all: Vec<&Value> = lists
+    // What the pod as a whole asks for decides where it asks for anything.
+    let own = ["requests", "limits"].iter().any(|f| {
+        meta::at(pod, &["spec", "resources", f]).and_then(Value::as_object).is_some_and(|m| !m.is_empty())
+    });
+    let containers = lists
         .iter()
         .filter_map(|l| spec.and_then(|s| s.get(l)).and_then(Value::as_array))
-        .flatten()
-        .collect();
+        .flatten();
+    let all: Vec<&Value> = if own { spec.into_iter().collect() } else { containers.collect() };
     let amount = |c: &Value, list: &str, name: &str| {
         meta::at(c, &["resources", list, name])
             .and_then(Value::as_str)

@@ -304,7 +304,10 @@ async fn disruption_budgets() {
     let mut blind = made.clone();
     blind["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     let told = api.put(&format!("{path}/b"), &blind).await.refused(422, "Invalid");
-    assert!(told.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update"), "{told}");
+    assert!(
+        told.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update"),
+        "{told}"
+    );
     let told = api.patch(&format!("{path}/b/status"), MERGE, &json!({"status": {"expectedPods": -1}})).await;
     assert_eq!(
         told.refused(422, "Invalid"),

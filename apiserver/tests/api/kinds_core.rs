@@ -57,14 +57,17 @@ async fn claims() {
             (json!({"spec": {"resources": {"requests": {"storage": "6Gi"}}}}), fixed),
             (json!({"spec": {"storageClassName": "slow"}}), fixed),
         ],
-        status: Some(json!({"phase": "Bound", "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"]})),
+        status: Some(
+            json!({"phase": "Bound", "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"]}),
+        ),
     };
     kind.check(&api).await;
     let one = format!("{path}/c");
     // Bound now: the volume once, more storage, and no less than there is.
     api.patch(&one, MERGE, &json!({"spec": {"volumeName": "v"}})).await.ok();
     api.patch(&one, MERGE, &json!({"spec": {"resources": {"requests": {"storage": "8Gi"}}}})).await.ok();
-    let less = api.patch(&one, MERGE, &json!({"spec": {"resources": {"requests": {"storage": "4Gi"}}}})).await;
+    let less =
+        api.patch(&one, MERGE, &json!({"spec": {"resources": {"requests": {"storage": "4Gi"}}}})).await;
     assert_eq!(
         less.refused(422, "Invalid"),
         "PersistentVolumeClaim \"c\" is invalid: spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
@@ -106,18 +109,7 @@ async fn volumes() {
             "claimRef": {"namespace": "n", "name": "c"}, "storageClassName": "fast"}}),
         becomes: json!({"spec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem",
             "hostPath": {"type": ""}}, "status": {"phase": "Pending"}}),
-        row: json!([
-            "v",
-            "10Gi",
-            "RWO,ROX",
-            "Retain",
-            "Pending",
-            "n/c",
-            "fast",
-            "<unset>",
-            "",
-            "Filesystem"
-        ]),
+        row: json!(["v", "10Gi", "RWO,ROX", "Retain", "Pending", "n/c", "fast", "<unset>", "", "Filesystem"]),
         refused: vec![
             (
                 json!({"spec": {"accessModes": null}}),
@@ -247,7 +239,9 @@ async fn quotas() {
             json!({"spec": {"scopes": ["NotBestEffort"]}}),
             "ResourceQuota \"q\" is invalid: spec.scopes: Invalid value: [\"NotBestEffort\"]: field is immutable",
         )],
-        status: Some(json!({"hard": {"pods": "10", "limits.cpu": "4"}, "used": {"pods": "2", "limits.cpu": "500m"}})),
+        status: Some(
+            json!({"hard": {"pods": "10", "limits.cpu": "4"}, "used": {"pods": "2", "limits.cpu": "500m"}}),
+        ),
     };
     kind.check(&api).await;
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -298,11 +292,15 @@ async fn limit_ranges() {
                 "LimitRange \"l\" is invalid: spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"500m\": ratio 500m is less than 1",
             ),
             (
-                limits(json!({"type": "Pod", "min": {"cpu": "1"}, "max": {"cpu": "3"}, "maxLimitRequestRatio": {"cpu": "4"}})),
+                limits(
+                    json!({"type": "Pod", "min": {"cpu": "1"}, "max": {"cpu": "3"}, "maxLimitRequestRatio": {"cpu": "4"}}),
+                ),
                 "LimitRange \"l\" is invalid: spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"4\": ratio 4 is greater than max/min = 3.000000",
             ),
             (
-                limits(json!({"type": "Container", "default": {"a.com/gpu": "2"}, "defaultRequest": {"a.com/gpu": "1"}})),
+                limits(
+                    json!({"type": "Container", "default": {"a.com/gpu": "2"}, "defaultRequest": {"a.com/gpu": "1"}}),
+                ),
                 "LimitRange \"l\" is invalid: spec.limits[0].defaultRequest[a.com/gpu]: Invalid value: \"1\": default value 2 must equal to defaultRequest value 1 in a.com/gpu",
             ),
         ],

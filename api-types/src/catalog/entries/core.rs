@@ -1,7 +1,7 @@
 //! The core group.
 
 use crate::catalog::Subresource::{
-    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Scale, Status,
+    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Resize, Scale, Status,
 };
 use crate::catalog::{Kind, Scope, SelectableField};
 use crate::kinds;
@@ -121,7 +121,17 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         short_names: &["po"],
         categories: &["all"],
-        subresources: &[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Status],
+        subresources: &[
+            Attach,
+            Binding,
+            EphemeralContainers,
+            Eviction,
+            Exec,
+            Log,
+            PortForward,
+            Resize,
+            Status,
+        ],
         fields: &[
             field("spec.nodeName", &["spec", "nodeName"]),
             field("spec.restartPolicy", &["spec", "restartPolicy"]),
