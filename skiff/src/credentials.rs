@@ -41,11 +41,13 @@ pub fn proxy_client(server: &Arc<Server>) -> Client {
     server.client(UserInfo::authenticated("system:kube-proxy", Vec::new()))
 }
 
-/// A client from a kubeconfig.
-pub async fn from_kubeconfig(path: &Path) -> Result<Client> {
+/// A client from a kubeconfig. The fields that it writes are owned under the name of `program`, as upstream's
+/// component of this kind is called.
+pub async fn from_kubeconfig(path: &Path, program: &'static str) -> Result<Client> {
     let config = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+    let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("using {}", path.display()))?;
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(program)));
     Client::try_from(config).context("making a client")
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::authn::UserInfo;
 use crate::authz::bootstrap as policy;
 use crate::registry::read::Freshness;
-use crate::registry::{DeleteOptions, Part, UpdateOptions, Write, parse_stored};
+use crate::registry::{DeleteOptions, Owners, Part, UpdateOptions, Write, parse_stored};
 use crate::server::Server;
 
 /// Writes under way at once.
@@ -33,7 +33,7 @@ fn kind(group: &str, plural: &str) -> Result<&'static Kind, Status> {
 /// Puts everything in place.
 pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Status> {
     let user = UserInfo::authenticated("system:apiserver", vec!["system:masters".into()]);
-    let write = Write { user: &user, dry_run: false, subresource: "" };
+    let write = Write { user: &user, dry_run: false, subresource: "", owners: Owners::Update("kube-apiserver".into()) };
     let namespaces = kind("", "namespaces")?;
     for name in NAMESPACES {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});

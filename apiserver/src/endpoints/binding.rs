@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::Call;
 use super::respond::{self, Answer};
-use crate::registry::{Part, UpdateOptions};
+use crate::registry::{Owners, Part, UpdateOptions, Write};
 use crate::request::body;
 
 pub async fn bind(call: Call<'_>) -> Answer {
     let media = body::media(call.content_type())?;
-    let write = call.write()?;
+    // The node of a pod has no owner: nobody could ever change it.
+    let write = Write { owners: Owners::Kept, ..call.write()? };
     let bytes = body::read(call.take_body()).await?;
     let binding = body::parse(&bytes, media)
         .map_err(|e| {

@@ -2,6 +2,7 @@
 //!
 //! Nothing else of the pod changes through it, and what was added stays.
 
+use api_types::apply::managers;
 use api_types::field::{ErrorList, Path};
 use api_types::json::Parsed;
 use api_types::kinds::{pod_defaults, pod_spec};
@@ -13,11 +14,12 @@ use k8s_openapi::api::core::v1::PodSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Call;
+use super::apply::{self, Configuration};
 use super::patch::{Language, Patch};
 use super::respond::{self, Answer};
 use super::update::check_name;
-use crate::registry::{Part, UpdateOptions};
+use super::{Call, manager};
+use crate::registry::{Owners, Part, UpdateOptions};
 use crate::request::body;
 use crate::request::query::FieldValidation;
 
@@ -26,17 +28,24 @@ type Change = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 pub async fn change(call: Call<'_>) -> Answer {
     let validation = FieldValidation::from_query(&call.query, call.options())?;
-    let write = call.write()?;
+    let mut write = call.write()?;
     let (kind, name) = (call.kind, &call.info.name);
     let change: Change = if *call.method() == Method::PATCH {
-        let language = Language::of(call.content_type())?;
-        let patch = Patch::read(language, &body::read(call.take_body()).await?)?;
-        Box::new(move |current| {
-            let mut object = current.clone();
-            patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
-            let parsed = Parsed { value: object, duplicates: Vec::new() };
-            body::normalize(parsed, kind, validation).map(|d| d.object)
-        })
+        if apply::is_apply(call.content_type()) {
+            let configuration = Configuration::read(&call).await?;
+            write.owners = Owners::Given;
+            Box::new(move |current| configuration.apply(kind, "ephemeralcontainers", Some(current)))
+        } else {
+            let language = Language::of(call.content_type())?;
+            manager::no_force(&call.query)?;
+            let patch = Patch::read(language, &body::read(call.take_body()).await?)?;
+            Box::new(move |current| {
+                let mut object = current.clone();
+                patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
+                let parsed = Parsed { value: object, duplicates: Vec::new() };
+                body::normalize(parsed, kind, validation).map(|d| d.object)
+            })
+        }
     } else {
         let media = body::media(call.content_type())?;
         let bytes = body::read(call.take_body()).await?;
@@ -50,7 +59,12 @@ pub async fn change(call: Call<'_>) -> Answer {
         .registry()
         .update(kind, &call.info.namespace, name, options, &write, |current| {
             let current = current.ok_or_else(|| Status::not_found("", "pods", name))?;
-            with_containers(current, &change(current)?)
+            let sent = change(current)?;
+            let mut new = with_containers(current, &sent)?;
+            if write.owners == Owners::Given {
+                managers::set(&mut new, managers::of(&sent).map(|l| l.to_vec().into()));
+            }
+            Ok(new)
         })
         .await?;
     Ok(respond::object(StatusCode::OK, kind, stored, call.form))

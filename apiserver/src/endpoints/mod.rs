@@ -3,6 +3,7 @@
 //! [`dispatch`] is the whole router. It looks the kind up in the catalog, checks that the kind serves the verb, and
 //! calls the handler; a new kind changes nothing here.
 
+mod apply;
 mod binding;
 mod create;
 mod delete;
@@ -12,6 +13,7 @@ mod finalize;
 mod get;
 pub mod health;
 mod list;
+mod manager;
 mod node_proxy;
 mod patch;
 pub mod respond;
@@ -30,7 +32,7 @@ use parking_lot::Mutex;
 
 use crate::authn::UserInfo;
 use crate::discovery;
-use crate::registry::{Part, Registry, Write};
+use crate::registry::{Owners, Part, Registry, Write};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Form};
 use crate::request::query::Query;
@@ -71,6 +73,11 @@ impl Call<'_> {
         self.parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok())
     }
 
+    /// What the client says it is.
+    fn user_agent(&self) -> &str {
+        self.parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
     /// The body; empty when it was taken before.
     pub fn take_body(&self) -> Body {
         self.body.lock().take().unwrap_or_default()
@@ -89,6 +96,7 @@ impl Call<'_> {
             user: &self.user,
             dry_run: self.query.dry_run(self.options())?,
             subresource: subresource.map_or("", Subresource::path),
+            owners: Owners::Update(manager::of(&self.query, self.options(), self.user_agent())?.into()),
         })
     }
 
@@ -107,7 +115,6 @@ impl Call<'_> {
         match Self::subresource_of(&self.info.subresource) {
             Some(Subresource::Status) => Part::Status,
             Some(Subresource::Approval) => Part::Approval,
-            Some(Subresource::Resize) => Part::Resize,
             _ => Part::Whole,
         }
     }
@@ -126,7 +133,6 @@ impl Call<'_> {
             S::PortForward,
             S::EphemeralContainers,
             S::Approval,
-            S::Resize,
         ]
         .into_iter()
         .find(|s| s.path() == path)
@@ -209,13 +215,9 @@ async fn below(call: Call<'_>) -> Answer {
         return Err(Status::method_not_allowed());
     }
     match (subresource, call.info.verb) {
-        (Subresource::Status | Subresource::Approval | Subresource::Resize, "get") => get::get(&call).await,
-        (Subresource::Status | Subresource::Approval | Subresource::Resize, "update") => {
-            update::update(call).await
-        }
-        (Subresource::Status | Subresource::Approval | Subresource::Resize, "patch") => {
-            patch::patch(call).await
-        }
+        (Subresource::Status | Subresource::Approval, "get") => get::get(&call).await,
+        (Subresource::Status | Subresource::Approval, "update") => update::update(call).await,
+        (Subresource::Status | Subresource::Approval, "patch") => patch::patch(call).await,
         (Subresource::EphemeralContainers, "get") => get::get(&call).await,
         (Subresource::EphemeralContainers, _) => ephemeral_containers::change(call).await,
         (Subresource::Scale, _) => scale::scale(call).await,

@@ -1,4 +1,4 @@
-//! PATCH: JSON patch, merge patch, strategic merge patch.
+//! PATCH: JSON patch, merge patch, strategic merge patch; an apply goes to [`super::apply`].
 //!
 //! The patch is applied to whatever is there and applied anew when someone else writes in between, unless it
 //! names the version it is meant for.
@@ -13,9 +13,9 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::Call;
 use super::respond::{self, Answer};
 use super::update::{check_name, check_namespace};
+use super::{Call, apply, manager};
 use crate::registry::UpdateOptions;
 use crate::request::body::{self, Media};
 use crate::request::query::FieldValidation;
@@ -34,8 +34,12 @@ pub enum Language {
     Strategic,
 }
 
-const ACCEPTED: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const ACCEPTED: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    apply::MEDIA,
+];
 
 impl Language {
     /// The language of a `Content-Type`.
@@ -108,7 +112,11 @@ impl Patch {
 }
 
 pub async fn patch(call: Call<'_>) -> Answer {
+    if apply::is_apply(call.content_type()) {
+        return apply::apply(call).await;
+    }
     let language = Language::of(call.content_type())?;
+    manager::no_force(&call.query)?;
     let validation = FieldValidation::from_query(&call.query, call.options())?;
     let (kind, form) = (call.kind, call.form);
     let write = call.write()?;

@@ -1,5 +1,7 @@
 //! The scale of workloads: replicas as an `autoscaling/v1 Scale`, from where the catalog says a kind keeps them.
 
+use api_types::apply::update::{Subject, updated};
+use api_types::apply::{managers, scale as owners};
 use api_types::catalog::Kind;
 use api_types::field::{ErrorList, Path};
 use api_types::json::Parsed;
@@ -9,12 +11,13 @@ use api_types::status::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::Call;
+use super::apply::{self, Configuration};
 use super::patch::{Language, Patch, unfit};
 use super::respond::{self, Answer};
 use super::update::check_name;
+use super::{Call, manager};
 use crate::registry::read::Freshness;
-use crate::registry::{Part, UpdateOptions, parse_stored};
+use crate::registry::{Owners, Part, UpdateOptions, Write, parse_stored};
 use crate::request::body;
 
 const TYPE: &str = "autoscaling.v1.Scale";
@@ -32,14 +35,26 @@ pub async fn scale(call: Call<'_>) -> Answer {
         return Ok(respond::json(StatusCode::OK, &of(kind, &parse_stored(&found.bytes)?)));
     }
     let write = call.write()?;
+    let writer = match &write.owners {
+        Owners::Update(name) => name.as_ref(),
+        Owners::Given | Owners::Kept => "",
+    };
+    // The owners are those of the scale, and are put back into the workload here.
+    let write = &Write { owners: Owners::Given, ..write.clone() };
     let change = Change::read(&call).await?;
     let options = UpdateOptions { create: false, retry: true, part: Part::Whole };
     let (stored, _) = call
         .registry()
-        .update(kind, &namespace, &name, options, &write, |current| {
+        .update(kind, &namespace, &name, options, write, |current| {
             let current = current.ok_or_else(|| Status::not_found(kind.group, kind.plural, &name))?;
-            let wanted = change.apply(kind, current, &name)?;
-            merge(kind, current, &wanted)
+            let before = managers::of(current).unwrap_or_default();
+            let mut scale = of(kind, current);
+            managers::set(&mut scale, owners::of_workload(before));
+            let wanted = change.apply(&scale, &name, writer)?;
+            let mut new = merge(kind, current, &wanted)?;
+            let after = managers::of(&wanted).unwrap_or_default();
+            managers::set(&mut new, owners::to_workload(before, after, &kind.api_version()));
+            Ok(new)
         })
         .await?;
     Ok(respond::json(StatusCode::OK, &of(kind, &stored)))
@@ -48,12 +63,17 @@ pub async fn scale(call: Call<'_>) -> Answer {
 enum Change {
     Whole(Value),
     Patch(Patch),
+    Apply(Configuration),
 }
 
 impl Change {
     async fn read(call: &Call<'_>) -> Result<Self, Status> {
         if *call.method() == Method::PATCH {
+            if apply::is_apply(call.content_type()) {
+                return Configuration::read(call).await.map(Self::Apply);
+            }
             let language = Language::of(call.content_type())?;
+            manager::no_force(&call.query)?;
             let bytes = body::read(call.take_body()).await?;
             return Patch::read(language, &bytes).map(Self::Patch);
         }
@@ -65,19 +85,29 @@ impl Change {
         fit(value).map(Self::Whole)
     }
 
-    fn apply(&self, kind: &Kind, current: &Value, name: &str) -> Result<Value, Status> {
-        match self {
+    /// The scale as it is wanted, with its owners then.
+    fn apply(&self, current: &Value, name: &str, writer: &str) -> Result<Value, Status> {
+        let mut wanted = match self {
             Self::Whole(v) => {
                 check_name(v, name)?;
-                Ok(v.clone())
+                v.clone()
             }
             Self::Patch(p) => {
-                let mut scale = of(kind, current);
+                let mut scale = current.clone();
                 p.apply(&mut scale, Table::builtin().find(TYPE))?;
                 let shown = scale.to_string();
-                fit(scale).map_err(|s| unfit(&shown, &s))
+                fit(scale).map_err(|s| unfit(&shown, &s))?
             }
-        }
+            Self::Apply(c) => {
+                let scale = c.run(Subject::Scale, ("autoscaling/v1", "Scale"), Some(current))?;
+                check_name(&scale, name)?;
+                return fit(scale);
+            }
+        };
+        let entries = updated(Some(current), &wanted, Subject::Scale, writer, &meta::now())
+            .map_err(|e| Status::internal(e.0))?;
+        managers::set(&mut wanted, entries);
+        Ok(wanted)
     }
 }
 

@@ -156,6 +156,7 @@ fn build(
             "application/json-patch+json",
             "application/merge-patch+json",
             "application/strategic-merge-patch+json",
+            "application/apply-patch+yaml",
         ]
     } else {
         &["application/json", "application/yaml"]

@@ -48,6 +48,7 @@ impl Registry {
         check_namespace(kind, namespace, &mut object)?;
         begin(kind, &mut object);
         kind.strategy.default(&mut object);
+        super::owners::on_create(kind, &mut object, write);
         kind.strategy.prepare_for_create(&mut object);
         kind.strategy.note_requester(&mut object, &write.user.as_requester());
         let mut attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);

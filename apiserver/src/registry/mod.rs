@@ -12,6 +12,7 @@ mod create;
 mod delete;
 pub mod encode;
 pub mod names;
+mod owners;
 pub mod read;
 mod update;
 
@@ -28,6 +29,7 @@ use crate::cache::{Cache, CacheError, ResourceCache};
 use crate::storage::{Storage, StorageError};
 
 pub use delete::DeleteOptions;
+pub use owners::Owners;
 pub use update::{Part, UpdateOptions};
 
 /// How long a read waits for the cache to reach a revision before the client is asked to try again.
@@ -42,6 +44,8 @@ pub struct Write<'a> {
     pub dry_run: bool,
     /// The subresource written through; empty for the object itself.
     pub subresource: &'static str,
+    /// Who owns the fields that the write changes.
+    pub owners: Owners<'a>,
 }
 
 /// The generic store.

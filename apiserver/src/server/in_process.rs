@@ -1,4 +1,7 @@
 //! The transport of components in the same process: no TCP, no TLS, the same checks.
+//!
+//! A request without a `User-Agent` gets the name that upstream's component of this identity has, because the
+//! fields it writes are owned under it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -7,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use tower::Service;
 
 use super::Server;
@@ -27,6 +30,21 @@ impl Server {
     }
 }
 
+/// The program that upstream runs as this user.
+fn agent(user: &UserInfo) -> HeaderValue {
+    HeaderValue::from_static(match user.name.as_str() {
+        "system:kube-scheduler" => "kube-scheduler",
+        "system:kube-proxy" => "kube-proxy",
+        name if name.starts_with("system:node:") => "kubelet",
+        name if name.starts_with("system:serviceaccount:kube-system:")
+            || name == "system:kube-controller-manager" =>
+        {
+            "kube-controller-manager"
+        }
+        _ => "skiff",
+    })
+}
+
 impl Service<Request<kube::client::Body>> for InProcess {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -38,6 +56,7 @@ impl Service<Request<kube::client::Body>> for InProcess {
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
         let mut request = request.map(Body::new);
+        request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| agent(&self.user));
         request.extensions_mut().insert(self.user.clone());
         let server = self.server.clone();
         Box::pin(async move { Ok(server.handle(request).await) })

@@ -5,6 +5,7 @@
 
 mod common;
 
+mod applying;
 mod bounds;
 mod creating;
 mod deleting;
@@ -20,11 +21,11 @@ mod kinds_networking;
 mod kinds_storage;
 mod listing;
 mod namespaces;
+mod owners;
 mod patching;
 mod pods;
 mod protocol;
 mod ratchet;
-mod resizing;
 mod rights;
 mod secrets;
 mod services;

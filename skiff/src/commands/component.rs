@@ -33,7 +33,7 @@ pub async fn apiserver(args: &ServerArgs) -> Result<ExitCode> {
 pub async fn scheduler(args: &ComponentArgs) -> Result<ExitCode> {
     let stop = assemble::stop_on_signals()?;
     let file = args.kubeconfig.clone().unwrap_or_else(|| Paths::from(&args.dirs).kubeconfig("scheduler"));
-    let client = credentials::from_kubeconfig(&file).await?;
+    let client = credentials::from_kubeconfig(&file, "kube-scheduler").await?;
     scheduler::build(scheduler::Config::new(client), &mut Registry::default()).run(stop).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -43,7 +43,7 @@ pub async fn controllers(args: &ComponentArgs) -> Result<ExitCode> {
     let stop = assemble::stop_on_signals()?;
     let paths = Paths::from(&args.dirs);
     let file = args.kubeconfig.clone().unwrap_or_else(|| paths.admin_kubeconfig());
-    let client = credentials::from_kubeconfig(&file).await?;
+    let client = credentials::from_kubeconfig(&file, "kube-controller-manager").await?;
     let root_ca = pki::read(&pki::Pki::existing(&paths).ca())?;
     let clients: controllers::Clients = Arc::new(move |_| client.clone());
     let config = controllers::Config {

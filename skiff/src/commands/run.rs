@@ -162,7 +162,7 @@ pub async fn agent(args: &AgentArgs) -> Result<ExitCode> {
     let name = assemble::node_name(&args.node)?;
     let stop = assemble::stop_on_signals()?;
     let file = args.kubeconfig.clone().unwrap_or_else(|| paths.kubeconfig("node"));
-    let client = credentials::from_kubeconfig(&file).await?;
+    let client = credentials::from_kubeconfig(&file, "kubelet").await?;
     let address = args.node_ip.unwrap_or_else(machine::address);
     let pki = Pki::existing(&paths);
     let config = assemble::node_config(&args.node, &paths, &name, address, client, &pki);

@@ -29,7 +29,7 @@ pub async fn status(dirs: &DataDir) -> Result<ExitCode> {
         say!("{:<20} {pid}, {}", "containerd", memory(pid));
     }
     say!("{:<20} {}", "log", paths.log().display());
-    let client = match credentials::from_kubeconfig(&paths.admin_kubeconfig()).await {
+    let client = match credentials::from_kubeconfig(&paths.admin_kubeconfig(), "skiff").await {
         Ok(client) => client,
         Err(e) => {
             say!("{:<20} {e:#}", "API server");

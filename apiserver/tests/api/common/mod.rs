@@ -3,6 +3,7 @@
 mod certificates;
 pub mod kind;
 pub mod objects;
+pub mod owners;
 mod watch;
 
 use std::net::Ipv4Addr;
