@@ -115,6 +115,7 @@ impl Call<'_> {
         match Self::subresource_of(&self.info.subresource) {
             Some(Subresource::Status) => Part::Status,
             Some(Subresource::Approval) => Part::Approval,
+            Some(Subresource::Resize) => Part::Resize,
             _ => Part::Whole,
         }
     }
@@ -133,6 +134,7 @@ impl Call<'_> {
             S::PortForward,
             S::EphemeralContainers,
             S::Approval,
+            S::Resize,
         ]
         .into_iter()
         .find(|s| s.path() == path)
@@ -215,9 +217,13 @@ async fn below(call: Call<'_>) -> Answer {
         return Err(Status::method_not_allowed());
     }
     match (subresource, call.info.verb) {
-        (Subresource::Status | Subresource::Approval, "get") => get::get(&call).await,
-        (Subresource::Status | Subresource::Approval, "update") => update::update(call).await,
-        (Subresource::Status | Subresource::Approval, "patch") => patch::patch(call).await,
+        (Subresource::Status | Subresource::Approval | Subresource::Resize, "get") => get::get(&call).await,
+        (Subresource::Status | Subresource::Approval | Subresource::Resize, "update") => {
+            update::update(call).await
+        }
+        (Subresource::Status | Subresource::Approval | Subresource::Resize, "patch") => {
+            patch::patch(call).await
+        }
         (Subresource::EphemeralContainers, "get") => get::get(&call).await,
         (Subresource::EphemeralContainers, _) => ephemeral_containers::change(call).await,
         (Subresource::Scale, _) => scale::scale(call).await,

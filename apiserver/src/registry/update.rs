@@ -25,6 +25,8 @@ pub enum Part {
     Status,
     /// Whether a certificate request is granted.
     Approval,
+    /// The resources of a running pod.
+    Resize,
     /// What the handler of a subresource has put in place itself (a binding, a namespace's finalizers).
     Prepared,
 }
@@ -143,10 +145,11 @@ impl Registry {
             Part::Whole => kind.strategy.prepare_for_update(&mut new, old),
             Part::Status => kind.strategy.prepare_for_status_update(&mut new, old),
             Part::Approval => kind.strategy.prepare_for_approval(&mut new, old),
+            Part::Resize => kind.strategy.prepare_for_resize(&mut new, old),
             Part::Prepared => {}
         }
-        let whole = options.part == Part::Whole;
-        if whole && kind.strategy.counts_generations() && differs_beyond_metadata(&new, old) {
+        let counted = matches!(options.part, Part::Whole | Part::Resize);
+        if counted && kind.strategy.counts_generations() && differs_beyond_metadata(&new, old) {
             let next = meta::generation(old) + 1;
             meta::metadata_mut(&mut new).insert("generation".into(), next.into());
         }
@@ -163,6 +166,10 @@ impl Registry {
             }
             Part::Status => kind.strategy.validate_status_update(&new, old, &mut errors),
             Part::Approval => kind.strategy.validate_approval(&new, old, &mut errors),
+            Part::Resize => {
+                kind.strategy.validate(&new, &mut errors);
+                kind.strategy.validate_resize(&new, old, &mut errors);
+            }
             Part::Prepared => {}
         }
         if !errors.is_empty() {

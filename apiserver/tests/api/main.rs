@@ -26,6 +26,7 @@ mod patching;
 mod pods;
 mod protocol;
 mod ratchet;
+mod resizing;
 mod rights;
 mod secrets;
 mod services;
