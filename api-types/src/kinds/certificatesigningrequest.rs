@@ -253,10 +253,10 @@ fn validate_status(new: &Value, old: &Value, may: May, errors: &mut ErrorList) {
     let (after, before) = (below(new, "status"), below(old, "status"));
     validate_conditions(after, before, &path, errors);
     let certificate = text(after, "certificate");
-    if certificate != text(before, "certificate") {
-        if let Err(why) = certificate_pem::certificate(certificate) {
-            errors.invalid(&status.child("certificate"), "<certificate data>", why);
-        }
+    if certificate != text(before, "certificate")
+        && let Err(why) = certificate_pem::certificate(certificate)
+    {
+        errors.invalid(&status.child("certificate"), "<certificate data>", why);
     }
     for kind in [APPROVED, DENIED, FAILED] {
         if of_type(new, kind).len() < of_type(old, kind).len() {

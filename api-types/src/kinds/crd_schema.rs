@@ -169,7 +169,7 @@ fn nested(s: &Value, path: &Path, depth: usize, errors: &mut ErrorList) {
         }
     }
     for field in ["title", "description", "default", "nullable"] {
-        let there = set(s, field).is_some_and(|v| *v != Value::Bool(false) && *v != Value::from(""));
+        let there = set(s, field).is_some_and(|v| *v != false && *v != "");
         if there {
             let what = if field == "nullable" { "false" } else { "undefined" };
             let what = if field == "title" || field == "description" { "empty" } else { what };

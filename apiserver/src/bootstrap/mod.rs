@@ -5,6 +5,7 @@
 
 mod apiservices;
 mod flowcontrol;
+mod service_cidr;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
     tokio::try_join!(
         roles(server, &write),
         flowcontrol::run(server, &write),
-        apiservices::run(server, &write)
+        apiservices::run(server, &write),
+        service_cidr::run(server, &write)
     )?;
     service(server, advertise, &write).await
 }

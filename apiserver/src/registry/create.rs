@@ -61,9 +61,8 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
         }
-        let claim = self.allocators.on_create(kind, &mut object)?;
+        let claim = self.allocators.on_create(kind, &mut object, write.dry_run).await?;
         if write.dry_run {
-            // The claim is given back when it is dropped.
             self.freshen(super::read::Freshness::Consistent).await?;
             if self.peek(kind, namespace, &name).is_some() {
                 return Err(Status::already_exists(kind.group, kind.plural, &name));
@@ -73,14 +72,16 @@ impl Registry {
         let value = encode::stored(&mut object)?;
         match self.storage.create(&kind.key(namespace, &name), value, Self::ttl(kind)).await {
             Ok(revision) => {
-                claim.keep();
+                claim.keep().await;
                 encode::set_revision(&mut object, revision);
                 Ok(object)
             }
             Err(e) => {
                 if matches!(e, StorageError::Ambiguous { .. }) {
                     // It may be there: what it was given must not be given to another.
-                    claim.keep();
+                    claim.keep().await;
+                } else {
+                    claim.undo().await;
                 }
                 Err(storage_status(kind, &name, e))
             }

@@ -122,7 +122,7 @@ impl Registry {
                 .delete(&key, revision)
                 .await
                 .map_err(|e| Attempt::from_storage(kind, name, e))?;
-            self.allocators.on_delete(kind, &object);
+            self.allocators.on_delete(kind, &object).await;
             encode::set_revision(&mut marked, at);
             return Ok(Deleted::Gone(marked));
         }

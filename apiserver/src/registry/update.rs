@@ -175,7 +175,7 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors).into());
         }
-        let claim = self.allocators.on_update(kind, &mut new, old)?;
+        let claim = self.allocators.on_update(kind, &mut new, old, write.dry_run).await?;
         if write.dry_run {
             return Ok(new);
         }
@@ -184,7 +184,7 @@ impl Registry {
             // The last finalizer is gone: the update is the deletion.
             let revision =
                 self.storage.delete(&key, revision).await.map_err(|e| Swap::from_storage(kind, name, e))?;
-            self.allocators.on_delete(kind, old);
+            self.allocators.on_delete(kind, old).await;
             encode::set_revision(&mut new, revision);
             return Ok(new);
         }
@@ -195,14 +195,22 @@ impl Registry {
             return Ok(unchanged);
         }
         let value = encode::stored(&mut new)?;
-        let revision = self
-            .storage
-            .update(&key, value, revision, Self::ttl(kind))
-            .await
-            .map_err(|e| Swap::from_storage(kind, name, e))?;
-        claim.keep();
-        encode::set_revision(&mut new, revision);
-        Ok(new)
+        match self.storage.update(&key, value, revision, Self::ttl(kind)).await {
+            Ok(revision) => {
+                claim.keep().await;
+                encode::set_revision(&mut new, revision);
+                Ok(new)
+            }
+            Err(e) => {
+                if matches!(e, StorageError::Ambiguous { .. }) {
+                    // It may be written: neither what it was given nor what it had may go to another.
+                    claim.forget();
+                } else {
+                    claim.undo().await;
+                }
+                Err(Swap::from_storage(kind, name, e))
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::bootstrap;
 use crate::cache::{Cache, CacheConfig, ResourceConfig};
 use crate::openapi::Documents;
 use crate::registry::allocate::{Allocators, Ranges};
-use crate::registry::{Registry, parse_stored};
+use crate::registry::Registry;
 use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
 use crate::storage::etcd::{EtcdOptions, EtcdStorage};
 use crate::storage::{Storage, StorageError};
@@ -101,6 +101,8 @@ pub struct Built {
     tls: Arc<rustls::ServerConfig>,
     storage: Arc<dyn Storage>,
     advertise: SocketAddr,
+    /// No other API server uses the store.
+    exclusive: bool,
 }
 
 /// Opens the store, binds the socket, reads the certificates. Nothing is served yet.
@@ -116,6 +118,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
     };
     let certificates = ClientCertAuthenticator::new(&roots, tls::provider())
         .map_err(|e| BuildError::Tls { why: format!("the client CA: {e}") })?;
+    let exclusive = matches!(config.datastore, Datastore::Embedded(_));
     let storage: Arc<dyn Storage> = match config.datastore {
         Datastore::Embedded(dir) => {
             let options = EmbeddedOptions { history: config.history, ..EmbeddedOptions::new(dir) };
@@ -133,13 +136,14 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         fields: k.fields,
     });
     let cache = Cache::new(storage.clone(), CacheConfig::new(resources.collect()));
-    let allocators = Allocators::new(Ranges {
+    let ranges = Ranges {
         network: config.service_network.0,
         prefix: config.service_network.1,
         first_port: config.node_ports.0,
         last_port: config.node_ports.1,
-    });
+    };
     let tasks = TaskTracker::new();
+    let allocators = Allocators::new(ranges, storage.clone(), cache.clone(), tasks.clone());
     let authorizer = authz::build(&cache, &tasks, &stop);
     let server = Server {
         registry: Registry::new(
@@ -159,7 +163,8 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         stop,
         tasks,
     };
-    Ok(Built { server: Arc::new(server), listener, tls: serving, storage, advertise: config.advertise })
+    let (server, advertise) = (Arc::new(server), config.advertise);
+    Ok(Built { server, listener, tls: serving, storage, advertise, exclusive })
 }
 
 impl Built {
@@ -174,27 +179,14 @@ impl Built {
             () = cache.ready() => {}
             () = stop.cancelled() => return Err(BuildError::Bootstrap("stopped before the store was read".into())),
         }
-        occupy_allocators(&server);
+        let repaired = server.registry.allocators().repair(self.exclusive, stop.clone()).await;
+        repaired.map_err(|e| BuildError::Bootstrap(format!("addresses of services: {e}")))?;
         bootstrap::run(&server, self.advertise).await.map_err(|s| BuildError::Bootstrap(s.message))?;
         server.authorizer.ready().await;
         server.bootstrapped.store(true, Ordering::Release);
         let serving = server.clone().serve(self.listener, self.tls);
         server.tasks.spawn(serving);
         Ok(Running { server, storage: self.storage })
-    }
-}
-
-fn occupy_allocators(server: &Server) {
-    let Some(resource) =
-        catalog::by_resource("", "v1", "services").and_then(|k| server.registry.resource(k).ok())
-    else {
-        return;
-    };
-    for o in resource.snapshot().iter() {
-        match parse_stored(&o.bytes) {
-            Ok(service) => server.registry.allocators().occupy(&service),
-            Err(e) => tracing::warn!(key = %o.key, error = %e, "a stored service cannot be read"),
-        }
     }
 }
 

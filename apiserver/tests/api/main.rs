@@ -3,6 +3,7 @@
 //! One binary, one file a theme; [`common`] is the harness. No test sleeps: what comes later (watch events) is
 //! waited for with a deadline.
 
+mod allocating;
 mod common;
 
 mod applying;

@@ -1,0 +1,172 @@
+//! Cluster IPs: each is an IPAddress whose name is the address. To create it is to take it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use api_types::kinds::addresses::{Cidr, parse_cidr};
+use api_types::meta::{self, str_at};
+use bytes::Bytes;
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use super::{Allocators, Owner};
+use crate::storage::StorageError;
+
+pub(super) const PREFIX: &str = "/registry/ipaddresses/";
+const CIDRS: &str = "/registry/servicecidrs/";
+/// Labels of the objects that allocators make.
+const MANAGED_BY: (&str, &str) = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io");
+const FAMILY: (&str, &str) = ("ipaddress.kubernetes.io/ip-family", "IPv4");
+/// How many addresses of a range are looked at: as many as upstream gives out of one.
+const MAX_BITS: u32 = 20;
+
+/// Why an address that was asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AddressError {
+    #[error("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {ranges}")]
+    OutOfRange { ip: Ipv4Addr, ranges: String },
+    #[error("provided IP is already allocated")]
+    Allocated,
+    #[error("the store")]
+    Storage(#[source] StorageError),
+}
+
+/// The IPAddress that says whose an address is.
+pub(super) fn object(ip: Ipv4Addr, owner: &Owner) -> Bytes {
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+        "metadata": {"name": ip.to_string(), "uid": uuid::Uuid::new_v4().to_string(),
+            "creationTimestamp": meta::now(),
+            "labels": {FAMILY.0: FAMILY.1, MANAGED_BY.0: MANAGED_BY.1}},
+        "spec": {"parentRef": {"resource": "services", "namespace": owner.namespace, "name": owner.name}}});
+    object.to_string().into()
+}
+
+/// The service that an IPAddress is of, where an allocator made it for one.
+pub(super) fn owner(address: &Value) -> Option<Owner> {
+    let managed = str_at(address, &["metadata", "labels", MANAGED_BY.0]) == MANAGED_BY.1;
+    let parent = meta::at(address, &["spec", "parentRef"])?;
+    let of_service = str_at(parent, &["group"]).is_empty() && str_at(parent, &["resource"]) == "services";
+    (managed && of_service).then(|| Owner {
+        namespace: str_at(parent, &["namespace"]).to_owned(),
+        name: str_at(parent, &["name"]).to_owned(),
+    })
+}
+
+pub(super) fn key(ip: Ipv4Addr) -> String {
+    format!("{PREFIX}{ip}")
+}
+
+/// Whether a ServiceCIDR may be given out from. Without a word from its controller it may.
+fn is_ready(cidr: &Value) -> bool {
+    let conditions = meta::at(cidr, &["status", "conditions"]).and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().find(|c| str_at(c, &["type"]) == "Ready");
+    !meta::is_deleting(cidr) && ready.is_none_or(|c| str_at(c, &["status"]) == "True")
+}
+
+impl Allocators {
+    /// The service network, and the ranges that ServiceCIDRs add to it.
+    fn ranges(&self) -> Vec<Cidr> {
+        let own = Cidr { ip: self.0.ranges.network.into(), prefix: self.0.ranges.prefix };
+        let mut all = vec![own];
+        let Some(resource) = self.0.cache.resource(CIDRS) else { return all };
+        for o in resource.snapshot().iter() {
+            let Ok(cidr) = serde_json::from_slice::<Value>(&o.bytes) else { continue };
+            let texts = meta::at(&cidr, &["spec", "cidrs"]).and_then(Value::as_array);
+            let ranges = texts.into_iter().flatten().filter_map(|t| parse_cidr(t.as_str()?));
+            let ranges = ranges.filter(|c| c.ip.is_ipv4() && is_ready(&cidr) && *c != own);
+            all.extend(ranges);
+        }
+        all
+    }
+
+    /// Whether somebody has an address, as far as the cache knows.
+    pub(super) fn is_known(&self, ip: Ipv4Addr) -> bool {
+        self.0.cache.resource(PREFIX).is_some_and(|r| r.get(&key(ip)).is_some())
+    }
+
+    /// Takes an address that was asked for; whether it is newly taken. The service `kubernetes`, which every API
+    /// server puts in place, may find its own address taken by another server for the same purpose.
+    pub(super) async fn lock(
+        &self,
+        ip: Ipv4Addr,
+        for_whom: &Owner,
+        dry_run: bool,
+    ) -> Result<bool, AddressError> {
+        let ranges = self.ranges();
+        if !ranges.iter().any(|r| r.contains(IpAddr::V4(ip))) {
+            let ranges = ranges.iter().map(|r| format!("{}/{}", r.network(), r.prefix)).collect::<Vec<_>>();
+            return Err(AddressError::OutOfRange { ip, ranges: ranges.join(",") });
+        }
+        if dry_run {
+            let there = self.0.storage.get(&key(ip)).await.map_err(AddressError::Storage)?;
+            return if there.is_some() { Err(AddressError::Allocated) } else { Ok(true) };
+        }
+        match self.0.storage.create(&key(ip), object(ip, for_whom), None).await {
+            Ok(_) => Ok(true),
+            Err(StorageError::KeyExists { .. }) => {
+                let shared = for_whom.namespace == "default" && for_whom.name == "kubernetes";
+                if shared && self.holder(ip).await?.as_ref() == Some(for_whom) {
+                    return Ok(false);
+                }
+                Err(AddressError::Allocated)
+            }
+            Err(e) => Err(AddressError::Storage(e)),
+        }
+    }
+
+    async fn holder(&self, ip: Ipv4Addr) -> Result<Option<Owner>, AddressError> {
+        let entry = self.0.storage.get(&key(ip)).await.map_err(AddressError::Storage)?;
+        Ok(entry.and_then(|e| owner(&serde_json::from_slice(&e.value).ok()?)))
+    }
+
+    /// Takes any free address; `None` when there is none. The lower part of a range is left to those who ask for an
+    /// address by name, as upstream does.
+    pub(super) async fn lock_any(
+        &self,
+        for_whom: &Owner,
+        dry_run: bool,
+    ) -> Result<Option<Ipv4Addr>, StorageError> {
+        for range in self.ranges() {
+            let IpAddr::V4(network) = range.network() else { continue };
+            let size = 1u32 << (32 - u32::from(range.prefix)).min(MAX_BITS);
+            let reserved = (size / 16).clamp(16.min(size / 2), 256);
+            let start = rand::rng().random_range(0..size);
+            let upper = |i: u32| reserved + (start + i) % (size - reserved);
+            // The last address of the range is its broadcast address; the first one is the network's.
+            let usable = |offset: &u32| *offset > 0 && *offset < size - 1;
+            for offset in (0..size - reserved).map(upper).chain(1..reserved).filter(usable) {
+                let ip = Ipv4Addr::from_bits(network.to_bits() + offset);
+                if self.is_known(ip) {
+                    continue;
+                }
+                if dry_run {
+                    return Ok(Some(ip));
+                }
+                match self.0.storage.create(&key(ip), object(ip, for_whom), None).await {
+                    Ok(_) => return Ok(Some(ip)),
+                    // Taken a moment ago: the cache does not know yet.
+                    Err(StorageError::KeyExists { .. }) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives an address back, if it is still this service's.
+    pub(super) async fn unlock(&self, ip: Ipv4Addr, of_whom: &Owner) -> Result<(), StorageError> {
+        let Some(entry) = self.0.storage.get(&key(ip)).await? else { return Ok(()) };
+        let there: Option<Value> = serde_json::from_slice(&entry.value).ok();
+        if there.as_ref().and_then(owner).as_ref() != Some(of_whom) {
+            return Ok(());
+        }
+        self.remove(&key(ip), entry.revision).await
+    }
+
+    /// Removes an IPAddress as it was seen; somebody else's change or removal is fine.
+    pub(super) async fn remove(&self, key: &str, revision: u64) -> Result<(), StorageError> {
+        match self.0.storage.delete(key, revision).await {
+            Ok(_) | Err(StorageError::NotFound { .. } | StorageError::Conflict { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
