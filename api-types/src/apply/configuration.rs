@@ -128,15 +128,11 @@ impl Attempt<'_> {
             &self.own.version,
             self.request.subject.subresource(),
         );
-        let last = owners.take(&me);
+        let last = owners.0.remove(&me);
         let mut fields = self.own.filter.set(extract::field_set(self.config, root, schema));
         let time = last.as_ref().and_then(|l| l.time.clone());
-        owners.put(Entry {
-            manager: me.clone(),
-            version: self.own.version.clone(),
-            time,
-            fields: fields.clone(),
-        });
+        let mine = Entry { version: self.own.version.clone(), time, fields: fields.clone() };
+        owners.0.insert(me.clone(), mine);
         let new = match &last {
             Some(last) => self.prune(merged, last, &owners),
             None => merged,
@@ -150,18 +146,18 @@ impl Attempt<'_> {
             Diffs::new(self.request.subject, self.live, &stored, (self.own.version.clone(), diff));
         let mut conflicts = Vec::new();
         let mut left = Managers::default();
-        for entry in owners.0 {
-            if entry.manager == me {
+        for (who, entry) in owners.0 {
+            if who == me {
                 continue;
             }
             let diff =
                 diffs.at(&entry.version).map_err(|e| internal(format!("failed to compare objects: {e}")))?;
             let Some(diff) = diff else { continue };
             let common = set::intersection(&entry.fields, &diff.changed);
-            conflicts.extend(Conflict::with(&entry.manager, &entry.version, &common));
+            conflicts.extend(Conflict::with(&who, &entry.version, &common));
             let fields = lose(entry.fields, diff);
             if !fields.is_empty() {
-                left.0.push(Entry { fields, ..entry });
+                left.0.insert(who, Entry { fields, ..entry });
             }
         }
         if !force && !conflicts.is_empty() {
@@ -171,7 +167,7 @@ impl Attempt<'_> {
         reset::strip(&mut fields);
         if !fields.is_empty() {
             let time = if changed { Some(self.request.now.to_owned()) } else { last.and_then(|l| l.time) };
-            left.put(Entry { manager: me, version: self.own.version.clone(), time, fields });
+            left.0.insert(me, Entry { version: self.own.version.clone(), time, fields });
         }
         Ok(Ok((changed.then_some(stored), left)))
     }
@@ -203,13 +199,13 @@ impl Attempt<'_> {
         let lost = named(&last.fields, &at);
         let mut pruned = without(merged.clone(), &lost, &at);
         // What others own comes back, or what the new configuration names: first in the version of the last one.
-        let mut versions: Vec<&str> = owners.0.iter().map(|e| e.version.as_str()).collect();
-        versions.sort_by_key(|v| *v != last.version);
+        let mut versions: Vec<&str> = owners.0.values().map(|e| e.version.as_str()).collect();
+        versions.sort_by_key(|v| (*v != last.version, *v));
         versions.dedup();
         for version in versions {
             let Some(view) = self.request.subject.at(version) else { continue };
             let mut owned = Set::new();
-            for e in owners.0.iter().filter(|e| e.version == version) {
+            for e in owners.0.values().filter(|e| e.version == version) {
                 set::union(&mut owned, &e.fields);
             }
             let whole = view.present(&at.store(merged.clone())).into_owned();

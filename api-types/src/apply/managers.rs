@@ -1,5 +1,7 @@
 //! `metadata.managedFields`: who owns what, since when.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::element;
@@ -40,8 +42,6 @@ pub struct Manager {
 /// What one manager owns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Who.
-    pub manager: Manager,
     /// The API version its fields are named in.
     pub version: String,
     /// Since when, as RFC 3339.
@@ -50,9 +50,9 @@ pub struct Entry {
     pub fields: Set,
 }
 
-/// All entries of an object.
+/// All entries of an object. Clients may send as many as a body holds, so they are looked up by their manager.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Managers(pub Vec<Entry>);
+pub struct Managers(pub BTreeMap<Manager, Entry>);
 
 impl Manager {
     /// The manager behind a request.
@@ -103,46 +103,30 @@ impl Managers {
                 subresource: text("subresource").to_owned(),
             };
             let time = Some(text("time")).filter(|t| !t.is_empty()).map(str::to_owned);
-            out.put(Entry { manager, version: version.to_owned(), time, fields });
+            out.0.insert(manager, Entry { version: version.to_owned(), time, fields });
         }
         Ok(out)
     }
 
-    /// The entry of a manager.
-    pub fn get(&self, manager: &Manager) -> Option<&Entry> {
-        self.0.iter().find(|e| e.manager == *manager)
-    }
-
-    /// Adds an entry in place of the one its manager has.
-    pub fn put(&mut self, entry: Entry) {
-        match self.0.iter_mut().find(|e| e.manager == entry.manager) {
-            Some(old) => *old = entry,
-            None => self.0.push(entry),
-        }
-    }
-
-    /// Takes an entry out.
-    pub fn take(&mut self, manager: &Manager) -> Option<Entry> {
-        self.0.iter().position(|e| e.manager == *manager).map(|i| self.0.remove(i))
-    }
-
     /// The entries as they are stored, in upstream's order; nothing when there are none.
-    pub fn write(mut self) -> Option<Value> {
-        self.0.sort_by(|a, b| {
-            let key = |e: &Entry| (e.manager.operation, e.time.clone().unwrap_or_default());
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| a.manager.name.cmp(&b.manager.name))
-                .then_with(|| a.version.cmp(&b.version))
-                .then_with(|| a.manager.subresource.cmp(&b.manager.subresource))
+    pub fn write(self) -> Option<Value> {
+        let mut all: Vec<(Manager, Entry)> = self.0.into_iter().collect();
+        all.sort_by(|(m, a), (n, b)| {
+            (m.operation, a.time.as_deref().unwrap_or_default(), &m.name, &a.version, &m.subresource).cmp(&(
+                n.operation,
+                b.time.as_deref().unwrap_or_default(),
+                &n.name,
+                &b.version,
+                &n.subresource,
+            ))
         });
-        let all: Vec<Value> = self.0.into_iter().map(Entry::write).collect();
+        let all: Vec<Value> = all.into_iter().map(|(manager, entry)| entry.write(manager)).collect();
         (!all.is_empty()).then_some(Value::Array(all))
     }
 }
 
 impl Entry {
-    fn write(self) -> Value {
+    fn write(self, manager: Manager) -> Value {
         let mut out = Map::new();
         let mut put = |name: &str, value: Value| {
             out.insert(name.to_owned(), value);
@@ -150,12 +134,12 @@ impl Entry {
         put("apiVersion", self.version.into());
         put("fieldsType", "FieldsV1".into());
         put("fieldsV1", Value::Object(self.fields));
-        if !self.manager.name.is_empty() {
-            put("manager", self.manager.name.into());
+        if !manager.name.is_empty() {
+            put("manager", manager.name.into());
         }
-        put("operation", self.manager.operation.text().into());
-        if !self.manager.subresource.is_empty() {
-            put("subresource", self.manager.subresource.into());
+        put("operation", manager.operation.text().into());
+        if !manager.subresource.is_empty() {
+            put("subresource", manager.subresource.into());
         }
         if let Some(time) = self.time {
             put("time", time.into());

@@ -15,9 +15,17 @@ fn replicas() -> Set {
 /// The entries of the scale of a workload with these entries.
 pub fn of_workload(workload: &[Value]) -> Option<Value> {
     let all = Managers::read(workload, true).unwrap_or_default();
-    let owners = all.0.into_iter().filter(|e| set::has(&e.fields, &REPLICAS));
-    let scale = owners.map(|e| Entry { version: SCALE.to_owned(), fields: replicas(), ..e });
+    let owners = all.0.into_iter().filter(|(_, e)| set::has(&e.fields, &REPLICAS));
+    let scale = owners
+        .map(|(m, e)| (versioned(m, SCALE), Entry { version: SCALE.to_owned(), fields: replicas(), ..e }));
     Managers(scale.collect()).write()
+}
+
+/// The same manager, writing in another version.
+fn versioned(manager: Manager, version: &str) -> Manager {
+    let updated_version =
+        if manager.operation == Operation::Update { version.to_owned() } else { String::new() };
+    Manager { updated_version, ..manager }
 }
 
 /// The entries of a workload at `version` after its scale was written, whose entries are `scale` now.
@@ -25,41 +33,29 @@ pub fn to_workload(workload: &[Value], scale: &[Value], version: &str) -> Option
     let before = Managers::read(workload, true).unwrap_or_default();
     let mut now = Managers::read(scale, true).unwrap_or_default();
     let mut out = Managers::default();
-    for entry in before.0 {
+    for (manager, entry) in before.0 {
         // The scale names an owner as the workload does, but for the version.
-        let same = |e: &Entry| {
-            e.manager.name == entry.manager.name
-                && e.manager.operation == entry.manager.operation
-                && e.manager.subresource == entry.manager.subresource
-        };
-        if !set::has(&entry.fields, &REPLICAS) {
-            out.put(entry);
+        let kept =
+            !set::has(&entry.fields, &REPLICAS) || now.0.remove(&versioned(manager.clone(), SCALE)).is_some();
+        if kept {
+            out.0.insert(manager, entry);
             continue;
         }
-        match now.0.iter().position(same) {
-            Some(i) => {
-                now.0.remove(i);
-                out.put(entry);
-            }
-            None => {
-                let fields = set::difference(&entry.fields, &replicas());
-                if !fields.is_empty() {
-                    out.put(Entry { fields, ..entry });
-                }
-            }
+        let fields = set::difference(&entry.fields, &replicas());
+        if !fields.is_empty() {
+            out.0.insert(manager, Entry { fields, ..entry });
         }
     }
-    for entry in now.0.into_iter().filter(|e| set::has(&e.fields, &REPLICAS)) {
-        let operation = entry.manager.operation;
-        let updated_version = if operation == Operation::Update { version.to_owned() } else { String::new() };
-        let manager = Manager { updated_version, ..entry.manager };
+    for (manager, _) in now.0.into_iter().filter(|(_, e)| set::has(&e.fields, &REPLICAS)) {
+        let manager = versioned(manager, version);
+        let old = out.0.remove(&manager);
         // Upstream knows no time for an owner that is new to the workload.
-        let time = out.get(&manager).and_then(|e| e.time.clone());
+        let time = old.as_ref().and_then(|e| e.time.clone());
         let mut fields = replicas();
-        if let Some(old) = out.take(&manager) {
+        if let Some(old) = old {
             set::union(&mut fields, &old.fields);
         }
-        out.put(Entry { manager, version: version.to_owned(), time, fields });
+        out.0.insert(manager, Entry { version: version.to_owned(), time, fields });
     }
     out.write()
 }

@@ -1,6 +1,7 @@
 //! The owners after any write that is no apply: who changes a field owns it from then on.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -64,15 +65,13 @@ impl Subject<'_> {
                     catalog::all().iter().find(|k| k.storage == kind.storage && k.api_version() == version);
                 found.and_then(|k| view(k, subresource))
             }
-            Self::Scale => (version == "autoscaling/v1").then(|| View {
+            Self::Scale if version == "autoscaling/v1" => Some(View {
                 version: version.to_owned(),
-                id: Schema::builtin()
-                    .table
-                    .find("autoscaling.v1.Scale")
-                    .unwrap_or_else(|| unreachable!("in the table")),
+                id: Schema::builtin().table.find("autoscaling.v1.Scale")?,
                 filter: Filter::none(),
                 conversion: None,
             }),
+            Self::Scale => None,
         }
     }
 }
@@ -119,25 +118,21 @@ pub(super) struct Diffs<'a> {
     subject: Subject<'a>,
     old: &'a Value,
     new: &'a Value,
-    known: Vec<(String, Option<Diff>)>,
+    known: BTreeMap<String, Option<Diff>>,
 }
 
 impl<'a> Diffs<'a> {
     pub(super) fn new(subject: Subject<'a>, old: &'a Value, new: &'a Value, own: (String, Diff)) -> Self {
-        Self { subject, old, new, known: vec![(own.0, Some(own.1))] }
+        Self { subject, old, new, known: BTreeMap::from([(own.0, Some(own.1))]) }
     }
 
     /// `None` when the version is not served.
     pub(super) fn at(&mut self, version: &str) -> Result<Option<&Diff>, NoElement> {
-        let i = match self.known.iter().position(|(v, _)| v == version) {
-            Some(i) => i,
-            None => {
-                let made = self.subject.at(version).map(|v| v.compare(self.old, self.new)).transpose()?;
-                self.known.push((version.to_owned(), made));
-                self.known.len() - 1
-            }
-        };
-        Ok(self.known[i].1.as_ref())
+        if !self.known.contains_key(version) {
+            let made = self.subject.at(version).map(|v| v.compare(self.old, self.new)).transpose()?;
+            self.known.insert(version.to_owned(), made);
+        }
+        Ok(self.known.get(version).and_then(Option::as_ref))
     }
 }
 
@@ -185,20 +180,20 @@ fn taken(
     version: &str,
     now: &str,
 ) -> Result<Managers, NoElement> {
-    for entry in std::mem::take(&mut managers.0) {
+    for (who, entry) in std::mem::take(&mut managers.0) {
         let Some(diff) = diffs.at(&entry.version)? else { continue };
         let fields = lose(entry.fields, diff);
         if !fields.is_empty() {
-            managers.0.push(Entry { fields, ..entry });
+            managers.0.insert(who, Entry { fields, ..entry });
         }
     }
     let mut fields = diffs.at(version)?.map(|d| d.changed.clone()).unwrap_or_default();
     reset::strip(&mut fields);
     if !fields.is_empty() {
-        if let Some(previous) = managers.take(&manager) {
+        if let Some(previous) = managers.0.remove(&manager) {
             set::union(&mut fields, &previous.fields);
         }
-        managers.put(Entry { manager, version: version.to_owned(), time: Some(now.to_owned()), fields });
+        managers.0.insert(manager, Entry { version: version.to_owned(), time: Some(now.to_owned()), fields });
     }
     cap(&mut managers);
     Ok(managers)
@@ -217,39 +212,40 @@ pub(super) fn lose(fields: set::Set, diff: &Diff) -> set::Set {
 
 /// Puts the oldest entries of updates together until there are few enough.
 fn cap(managers: &mut Managers) {
-    let mut updaters: Vec<Manager> = managers
+    let mut updaters: Vec<(Option<String>, Manager)> = managers
         .0
         .iter()
-        .filter(|e| e.manager.operation == Operation::Update)
-        .map(|e| e.manager.clone())
+        .filter(|(m, _)| m.operation == Operation::Update)
+        .map(|(m, e)| (e.time.clone(), m.clone()))
         .collect();
     if updaters.len() <= MAX_UPDATERS {
         return;
     }
-    let time = |m: &Manager| managers.get(m).and_then(|e| e.time.clone()).unwrap_or_default();
-    updaters.sort_by_cached_key(|m| (time(m), m.clone()));
+    updaters.sort();
     let mut left = updaters.len();
     // The first entry of a version waits for a second one before it becomes part of a bucket.
-    let mut first: Vec<Manager> = Vec::new();
-    for m in updaters {
+    let mut first: BTreeMap<String, Manager> = BTreeMap::new();
+    for (_, m) in updaters {
         if left <= MAX_UPDATERS {
             return;
         }
-        let bucket = Manager::new(ANCIENT, Operation::Update, &m.updated_version, "");
-        let Some(f) = first.iter().find(|f| f.updated_version == m.updated_version) else {
-            first.push(m);
+        let Some(f) = first.get(&m.updated_version) else {
+            first.insert(m.updated_version.clone(), m);
             continue;
         };
-        if managers.get(&bucket).is_none()
-            && let Some(entry) = managers.take(f)
+        let bucket = Manager::new(ANCIENT, Operation::Update, &m.updated_version, "");
+        if !managers.0.contains_key(&bucket)
+            && let Some(entry) = managers.0.remove(f)
         {
-            managers.put(Entry { manager: bucket.clone(), ..entry });
+            managers.0.insert(bucket.clone(), entry);
         }
-        let (Some(taken), Some(mut into)) = (managers.take(&m), managers.take(&bucket)) else { continue };
+        let (Some(taken), Some(mut into)) = (managers.0.remove(&m), managers.0.remove(&bucket)) else {
+            continue;
+        };
         set::union(&mut into.fields, &taken.fields);
         // The younger of the two counts.
         into.time = taken.time;
-        managers.put(into);
+        managers.0.insert(bucket, into);
         left -= 1;
     }
 }
