@@ -197,6 +197,8 @@ pub struct Kind {
     pub strategy: &'static dyn Strategy,
     /// Objects disappear after this many seconds (events).
     pub ttl_seconds: Option<u64>,
+    /// Its objects are made for each request and kept nowhere.
+    pub computed: bool,
 }
 
 impl std::fmt::Debug for Kind {

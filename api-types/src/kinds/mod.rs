@@ -10,6 +10,7 @@ pub mod apiservice;
 pub(crate) mod certificate_pem;
 pub mod certificatesigningrequest;
 pub(crate) mod check;
+pub mod componentstatus;
 pub mod configmap;
 pub mod controllerrevision;
 pub(crate) mod crd_schema;

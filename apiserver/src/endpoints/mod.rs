@@ -5,6 +5,7 @@
 
 mod apply;
 mod binding;
+mod computed;
 mod create;
 mod delete;
 mod ephemeral_containers;
@@ -196,6 +197,8 @@ async fn whole(call: Call<'_>) -> Answer {
         return Err(Status::method_not_allowed());
     }
     match verb {
+        "get" if call.kind.computed => computed::get(&call).await,
+        "list" if call.kind.computed => computed::list(&call).await,
         "get" => get::get(&call).await,
         "list" => list::list(&call).await,
         "watch" => watch::watch(&call).await,

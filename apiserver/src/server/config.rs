@@ -130,7 +130,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
             Arc::new(EtcdStorage::connect(options).await.map_err(BuildError::Storage)?)
         }
     };
-    let resources = catalog::all().iter().filter(|k| k.conversion.is_none()).map(|k| ResourceConfig {
+    let resources = catalog::all().iter().filter(|k| k.conversion.is_none() && !k.computed).map(|k| ResourceConfig {
         prefix: k.prefix(),
         namespaced: k.namespaced(),
         fields: k.fields,

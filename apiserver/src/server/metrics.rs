@@ -167,7 +167,7 @@ impl Metrics {
 
     /// All metrics as text.
     pub fn answer(&self, server: &Server) -> Response<Body> {
-        for k in api_types::catalog::all().iter().filter(|k| k.conversion.is_none()) {
+        for k in api_types::catalog::all().iter().filter(|k| k.conversion.is_none() && !k.computed) {
             if let Ok(resource) = server.registry().resource(k) {
                 let name = if k.group.is_empty() {
                     k.plural.to_owned()

@@ -8,6 +8,7 @@ mod common;
 
 mod applying;
 mod bounds;
+mod components;
 mod creating;
 mod deleting;
 mod events;

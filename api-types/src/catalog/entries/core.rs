@@ -11,6 +11,20 @@ use super::{EVENT_COLUMNS, EVENT_FIELDS, EVENT_TTL_SECONDS, NO_COLLECTION, core,
 
 pub(super) const KINDS: &[Kind] = &[
     Kind {
+        short_names: &["cs"],
+        scope: Scope::Cluster,
+        verbs: &["get", "list"],
+        columns: &[NAME, text("Status"), text("Message"), text("Error")],
+        computed: true,
+        ..core(
+            "ComponentStatus",
+            "componentstatuses",
+            "componentstatus",
+            "core.v1.ComponentStatus",
+            &kinds::componentstatus::ComponentStatus,
+        )
+    },
+    Kind {
         short_names: &["cm"],
         columns: &[NAME, integer("Data"), AGE],
         ..core("ConfigMap", "configmaps", "configmap", "core.v1.ConfigMap", &kinds::configmap::ConfigMap)

@@ -59,6 +59,7 @@ const fn core(
         columns: &[NAME, AGE],
         strategy,
         ttl_seconds: None,
+        computed: false,
     }
 }
 
