@@ -19,5 +19,6 @@ pub mod server;
 pub mod storage;
 
 pub use authn::UserInfo;
+pub use authn::service_account::ServiceAccountConfig;
 pub use server::config::{BuildError, Built, Config, Datastore, Running, build};
 pub use storage::etcd::EtcdOptions;

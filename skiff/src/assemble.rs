@@ -17,7 +17,7 @@ use crate::credentials;
 use crate::kubeconfig;
 use crate::machine;
 use crate::paths::{self, Paths};
-use crate::pki::{Names, Pki};
+use crate::pki::{self, Names, Pki};
 use crate::progress::Progress;
 
 /// How long connections and components may take to end.
@@ -123,6 +123,16 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         node_ports: args.node_ports,
         history: Duration::from_secs(args.history_minutes.max(1) * 60),
         max_in_flight: (400, 200),
+        service_accounts: Some(apiserver::ServiceAccountConfig {
+            signing_key: args
+                .service_account_signing_key_file
+                .clone()
+                .unwrap_or_else(|| pki.key(pki::SERVICE_ACCOUNT)),
+            keys: args.service_account_key_file.clone(),
+            issuers: args.service_account_issuer.clone(),
+            audiences: args.api_audiences.clone(),
+        }),
+        token_auth_file: args.token_auth_file.clone(),
     };
     let etcd = match &config.datastore {
         Datastore::Etcd(options) => Some(options.endpoints.join(",")),

@@ -106,6 +106,21 @@ pub struct ServerArgs {
     /// Further names and addresses of the serving certificate.
     #[arg(long, value_delimiter = ',')]
     pub tls_san: Vec<String>,
+    /// Who issues service account tokens; the first issues, all are accepted.
+    #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local", value_name = "URL")]
+    pub service_account_issuer: Vec<String>,
+    /// Further keys that service account tokens may be signed with, for rotation (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub service_account_key_file: Vec<PathBuf>,
+    /// The key new service account tokens are signed with (PEM); made at the first start when not given.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// What tokens are for that name no audience; the issuer when not given.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub api_audiences: Vec<String>,
+    /// A file of lines `token,user,uid[,"group1,group2"]`.
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
     /// Minutes of history that is kept for watches and paged lists.
     #[arg(long, default_value_t = 5)]
     pub history_minutes: u64,

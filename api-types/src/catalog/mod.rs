@@ -52,6 +52,8 @@ pub enum Subresource {
     Proxy,
     /// Whether a certificate request is granted.
     Approval,
+    /// A token for a service account.
+    Token,
 }
 
 impl Subresource {
@@ -71,6 +73,7 @@ impl Subresource {
             Self::Resize => "resize",
             Self::Proxy => "proxy",
             Self::Approval => "approval",
+            Self::Token => "token",
         }
     }
 
@@ -80,7 +83,7 @@ impl Subresource {
             Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
                 &["get", "patch", "update"]
             }
-            Self::Binding | Self::Eviction => &["create"],
+            Self::Binding | Self::Eviction | Self::Token => &["create"],
             Self::Finalize => &["update"],
             Self::Log => &["get"],
             Self::Exec | Self::Attach | Self::PortForward => &["create", "get"],
@@ -98,6 +101,7 @@ impl Subresource {
             Self::Attach => Some(("", "v1", "PodAttachOptions")),
             Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
             Self::Proxy => Some(("", "v1", "PodProxyOptions")),
+            Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
             _ => None,
         }
     }

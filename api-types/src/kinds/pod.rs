@@ -149,10 +149,8 @@ pub fn qos_class(pod: &Value) -> &'static str {
     let own = ["requests", "limits"].iter().any(|f| {
         meta::at(pod, &["spec", "resources", f]).and_then(Value::as_object).is_some_and(|m| !m.is_empty())
     });
-    let containers = lists
-        .iter()
-        .filter_map(|l| spec.and_then(|s| s.get(l)).and_then(Value::as_array))
-        .flatten();
+    let containers =
+        lists.iter().filter_map(|l| spec.and_then(|s| s.get(l)).and_then(Value::as_array)).flatten();
     let all: Vec<&Value> = if own { spec.into_iter().collect() } else { containers.collect() };
     let amount = |c: &Value, list: &str, name: &str| {
         meta::at(c, &["resources", list, name])

@@ -1,4 +1,4 @@
-//! Every pod runs as a service account, which must be there.
+//! Every pod runs as a service account, which must be there, and finds its token in a projected volume.
 
 use api_types::catalog;
 use api_types::meta::{self, default_to, object_mut};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Attributes, Operation, Plugin};
 use crate::registry::read::Freshness;
-use crate::registry::{Registry, parse_stored};
+use crate::registry::{Registry, names, parse_stored};
 
 pub struct ServiceAccount;
 
@@ -47,8 +47,11 @@ impl Plugin for ServiceAccount {
                 a.forbidden(&format!("error looking up service account {}/{name}: {why}", a.namespace))
             })?,
         };
-        let secrets =
-            parse_stored(&account.bytes)?.get("imagePullSecrets").cloned().unwrap_or_else(|| json!([]));
+        let account = parse_stored(&account.bytes)?;
+        if mounts_token(a.object, &account) {
+            mount_token(a.object);
+        }
+        let secrets = account.get("imagePullSecrets").cloned().unwrap_or_else(|| json!([]));
         if secrets.as_array().is_some_and(|s| !s.is_empty())
             && let Some(Value::Object(spec)) = a.object.get_mut("spec")
         {
@@ -56,4 +59,56 @@ impl Plugin for ServiceAccount {
         }
         Ok(())
     }
+}
+
+/// Where programs look for the token, the CA's certificate and the namespace.
+const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// What the volume's name begins with.
+const VOLUME_PREFIX: &str = "kube-api-access-";
+/// An hour and seven seconds: by it the API server knows tokens of these volumes.
+const TOKEN_SECONDS: i64 = 3607;
+
+/// The pod decides, then its account; the default is yes.
+fn mounts_token(pod: &Value, account: &Value) -> bool {
+    let of_pod = meta::at(pod, &["spec", "automountServiceAccountToken"]).and_then(Value::as_bool);
+    let of_account = account.get("automountServiceAccountToken").and_then(Value::as_bool);
+    of_pod.or(of_account).unwrap_or(true)
+}
+
+/// Mounts the volume into every container that has nothing at its path.
+fn mount_token(pod: &mut Value) {
+    let Some(Value::Object(spec)) = pod.get_mut("spec") else { return };
+    let volumes = spec.get("volumes").and_then(Value::as_array);
+    let names = volumes.into_iter().flatten().filter_map(|v| v.get("name")?.as_str());
+    let existing = names.clone().find(|n| n.starts_with(VOLUME_PREFIX)).map(str::to_owned);
+    let is_new = existing.is_none();
+    let name = existing.unwrap_or_else(|| names::generate(VOLUME_PREFIX));
+    let mut mounted = false;
+    for list in ["initContainers", "containers"] {
+        let Some(containers) = spec.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for container in containers.iter_mut().filter_map(Value::as_object_mut) {
+            let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+            let Some(mounts) = mounts.as_array_mut() else { continue };
+            if mounts.iter().any(|m| m.get("mountPath").and_then(Value::as_str) == Some(MOUNT_PATH)) {
+                continue;
+            }
+            mounts.push(json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH}));
+            mounted = true;
+        }
+    }
+    if mounted && is_new {
+        let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            volumes.push(volume(&name));
+        }
+    }
+}
+
+fn volume(name: &str) -> Value {
+    json!({"name": name, "projected": {"defaultMode": 420, "sources": [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace",
+            "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
+    ]}})
 }

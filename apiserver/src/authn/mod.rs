@@ -5,7 +5,10 @@
 //! shows none is anonymous (if allowed). Certificates are judged here, at request time, and not in the
 //! TLS handshake, so that a bad one ends as 401 and not as a broken connection.
 
+pub mod bootstrap_tokens;
 pub mod impersonation;
+pub mod service_account;
+pub mod static_tokens;
 pub mod user;
 pub mod x509;
 
@@ -25,7 +28,7 @@ pub enum AuthnError {
     Certificate(#[source] CertError),
     /// The bearer token was refused.
     #[error("bearer token refused")]
-    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Token(#[source] Refused),
     /// The bearer token is nobody's.
     #[error("no authenticator knows the bearer token")]
     UnknownToken,
@@ -37,14 +40,41 @@ pub enum AuthnError {
     Missing,
 }
 
+/// A token that its authenticator knows and refuses. The text is for the log and for token reviews.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+impl Refused {
+    /// For this reason.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// The user of a token.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Who.
+    pub user: Arc<UserInfo>,
+    /// For which of the audiences asked for; empty when the token is for any of this server's.
+    pub audiences: Vec<String>,
+}
+
+impl Authenticated {
+    /// A user whose token names no audience.
+    fn anywhere(user: Arc<UserInfo>) -> Self {
+        Self { user, audiences: Vec::new() }
+    }
+}
+
 /// Recognises bearer tokens.
 #[async_trait]
 pub trait TokenAuthenticator: Send + Sync {
-    /// The token's user; `None` if the token is not of a kind this one judges.
-    async fn authenticate(
-        &self,
-        token: &str,
-    ) -> Result<Option<Arc<UserInfo>>, Box<dyn std::error::Error + Send + Sync>>;
+    /// The token's user, if it is for one of `audiences` (none: this server's own); `None` if the token is not of a
+    /// kind this one judges.
+    async fn authenticate(&self, token: &str, audiences: &[String])
+    -> Result<Option<Authenticated>, Refused>;
 }
 
 /// All the ways a request can be authenticated.
@@ -106,14 +136,21 @@ impl Authenticator {
         if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
             return Ok(None);
         }
+        match self.review(token, &[]).await {
+            Ok(Some(known)) => Ok(Some(known.user)),
+            Ok(None) => Err(AuthnError::UnknownToken),
+            Err(error) => Err(AuthnError::Token(error)),
+        }
+    }
+
+    /// Whose token this is, for one of these audiences (none: this server's own).
+    pub async fn review(&self, token: &str, audiences: &[String]) -> Result<Option<Authenticated>, Refused> {
         for authenticator in &self.tokens {
-            match authenticator.authenticate(token).await {
-                Ok(Some(user)) => return Ok(Some(user)),
-                Ok(None) => {}
-                Err(error) => return Err(AuthnError::Token(error)),
+            if let Some(known) = authenticator.authenticate(token, audiences).await? {
+                return Ok(Some(known));
             }
         }
-        Err(AuthnError::UnknownToken)
+        Ok(None)
     }
 }
 
@@ -125,14 +162,12 @@ mod tests {
 
     #[async_trait]
     impl TokenAuthenticator for Only {
-        async fn authenticate(
-            &self,
-            token: &str,
-        ) -> Result<Option<Arc<UserInfo>>, Box<dyn std::error::Error + Send + Sync>> {
+        async fn authenticate(&self, token: &str, _: &[String]) -> Result<Option<Authenticated>, Refused> {
             if token == "broken" {
-                return Err("expired".into());
+                return Err(Refused::new("expired"));
             }
-            Ok((token == self.0).then(|| Arc::new(UserInfo::authenticated("token-user", Vec::new()))))
+            let user = Arc::new(UserInfo::authenticated("token-user", Vec::new()));
+            Ok((token == self.0).then(|| Authenticated::anywhere(user)))
         }
     }
 

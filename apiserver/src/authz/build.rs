@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::node::{NodeAuthorizer, References};
-use super::rbac::{Rbac, RbacCaches};
+use super::rbac::{Rbac, RbacCaches, Rule};
 use super::{Attributes, Authorizer, Decision, PrivilegedGroup, Union, bootstrap};
+use crate::authn::UserInfo;
 use crate::cache::{Cache, ResourceCache};
 
 /// Upstream's `Node,RBAC` over this server's cache.
@@ -32,6 +33,10 @@ impl Authorization {
 impl Authorizer for Authorization {
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
         self.union.authorize(attributes)
+    }
+
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+        self.rbac.rules_for(user, namespace)
     }
 
     fn ready(&self) -> BoxFuture<'_, ()> {
@@ -105,7 +110,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::authn::UserInfo;
     use crate::cache::{CacheConfig, FieldDef, ResourceConfig};
     use crate::storage::Storage;
     use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};

@@ -157,6 +157,11 @@ pub trait Authorizer: Send + Sync {
     /// Judges one.
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
 
+    /// Every rule that applies to `user` in `namespace`, as far as it works by rules, and what could not be resolved.
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> (Vec<rbac::Rule>, Vec<String>) {
+        (Vec::new(), Vec::new())
+    }
+
     /// Waits until it judges by everything that was written before the call.
     fn ready(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

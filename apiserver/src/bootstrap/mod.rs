@@ -34,7 +34,12 @@ fn kind(group: &str, plural: &str) -> Result<&'static Kind, Status> {
 /// Puts everything in place.
 pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Status> {
     let user = UserInfo::authenticated("system:apiserver", vec!["system:masters".into()]);
-    let write = Write { user: &user, dry_run: false, subresource: "", owners: Owners::Update("kube-apiserver".into()) };
+    let write = Write {
+        user: &user,
+        dry_run: false,
+        subresource: "",
+        owners: Owners::Update("kube-apiserver".into()),
+    };
     let namespaces = kind("", "namespaces")?;
     for name in NAMESPACES {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});

@@ -16,10 +16,12 @@ pub mod health;
 mod list;
 mod manager;
 mod node_proxy;
+pub(crate) mod openid;
 mod patch;
 pub mod respond;
 pub(crate) mod reviews;
 mod scale;
+mod token;
 mod update;
 mod watch;
 
@@ -92,7 +94,7 @@ impl Call<'_> {
 
     /// Who writes, and how.
     pub fn write(&self) -> Result<Write<'_>, Status> {
-        let subresource = Self::subresource_of(&self.info.subresource);
+        let subresource = self.subresource();
         Ok(Write {
             user: &self.user,
             dry_run: self.query.dry_run(self.options())?,
@@ -113,7 +115,7 @@ impl Call<'_> {
 
     /// What a PUT or PATCH of this path may change.
     pub fn part(&self) -> Part {
-        match Self::subresource_of(&self.info.subresource) {
+        match self.subresource() {
             Some(Subresource::Status) => Part::Status,
             Some(Subresource::Approval) => Part::Approval,
             Some(Subresource::Resize) => Part::Resize,
@@ -121,24 +123,9 @@ impl Call<'_> {
         }
     }
 
-    fn subresource_of(path: &str) -> Option<Subresource> {
-        use Subresource as S;
-        [
-            S::Status,
-            S::Scale,
-            S::Binding,
-            S::Eviction,
-            S::Finalize,
-            S::Log,
-            S::Exec,
-            S::Attach,
-            S::PortForward,
-            S::EphemeralContainers,
-            S::Approval,
-            S::Resize,
-        ]
-        .into_iter()
-        .find(|s| s.path() == path)
+    /// The subresource of the path, where the kind has it.
+    fn subresource(&self) -> Option<Subresource> {
+        self.kind.subresources.iter().copied().find(|s| s.path() == self.info.subresource)
     }
 }
 
@@ -213,7 +200,7 @@ async fn whole(call: Call<'_>) -> Answer {
 
 /// Verbs on a subresource.
 async fn below(call: Call<'_>) -> Answer {
-    let Some(subresource) = Call::subresource_of(&call.info.subresource).filter(|s| call.kind.has(*s)) else {
+    let Some(subresource) = call.subresource() else {
         return Err(Status::no_such_path());
     };
     if !subresource.verbs().contains(&call.info.verb) {
@@ -232,6 +219,7 @@ async fn below(call: Call<'_>) -> Answer {
         (Subresource::Scale, _) => scale::scale(call).await,
         (Subresource::Binding, _) => binding::bind(call).await,
         (Subresource::Eviction, _) => eviction::evict(call).await,
+        (Subresource::Token, _) => token::issue(call).await,
         (Subresource::Finalize, _) => finalize::finalize(call).await,
         (Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward, _) => {
             node_proxy::forward(call, subresource).await

@@ -47,7 +47,7 @@ mod tests {
         for k in catalog::all() {
             let name = table.get(table.find(k.type_name).unwrap()).openapi_name();
             assert!(d.of_type(&name).is_some(), "{k:?} needs a word in apiserver/build.rs");
-            assert!(d.field(&name, "metadata").is_some(), "{k:?}");
+            assert!(d.field(&name, "kind").is_some(), "{k:?}");
         }
     }
 }

@@ -77,6 +77,11 @@ impl Registry {
         &self.storage
     }
 
+    /// The last word before a write.
+    pub fn admission(&self) -> &admission::Chain {
+        &self.admission
+    }
+
     /// The allocators of service addresses.
     pub fn allocators(&self) -> &allocate::Allocators {
         &self.allocators

@@ -14,7 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{Server, metrics, tls};
 use crate::admission;
-use crate::authn::{Authenticator, ClientCertAuthenticator};
+use crate::authn::bootstrap_tokens::BootstrapTokens;
+use crate::authn::service_account::{ServiceAccountConfig, ServiceAccountTokens, Tokens};
+use crate::authn::static_tokens::StaticTokens;
+use crate::authn::{Authenticator, ClientCertAuthenticator, TokenAuthenticator};
 use crate::authz;
 use crate::bootstrap;
 use crate::cache::{Cache, CacheConfig, ResourceConfig};
@@ -57,6 +60,10 @@ pub struct Config {
     pub history: Duration,
     /// Reads and writes in flight at most.
     pub max_in_flight: (usize, usize),
+    /// Tokens of service accounts; without it none are issued or accepted.
+    pub service_accounts: Option<ServiceAccountConfig>,
+    /// A file of tokens and their users.
+    pub token_auth_file: Option<PathBuf>,
 }
 
 /// An API server cannot start.
@@ -145,14 +152,22 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
     let tasks = TaskTracker::new();
     let allocators = Allocators::new(ranges, storage.clone(), cache.clone(), tasks.clone());
     let authorizer = authz::build(&cache, &tasks, &stop);
+    let chain = admission::Chain::new(authorizer.clone());
+    let registry = Arc::new(Registry::new(storage.clone(), cache, chain, allocators));
+    let pem = |(path, why)| BuildError::Pem { path, why };
+    let tokens = config.service_accounts.map(Tokens::new).transpose().map_err(pem)?.map(Arc::new);
+    let mut judges: Vec<Arc<dyn TokenAuthenticator>> = Vec::new();
+    if let Some(path) = config.token_auth_file {
+        judges.push(Arc::new(StaticTokens::read(&path).map_err(|why| pem((path, why)))?));
+    }
+    if let Some(tokens) = &tokens {
+        judges.push(Arc::new(ServiceAccountTokens::new(tokens.clone(), registry.clone())));
+    }
+    judges.push(Arc::new(BootstrapTokens(registry.clone())));
     let server = Server {
-        registry: Registry::new(
-            storage.clone(),
-            cache,
-            admission::Chain::new(authorizer.clone()),
-            allocators,
-        ),
-        authenticator: Authenticator::new(Some(Arc::new(certificates)), Vec::new(), true),
+        registry,
+        authenticator: Authenticator::new(Some(Arc::new(certificates)), judges, true),
+        tokens,
         authorizer,
         documents: Documents::default(),
         node_tls,

@@ -16,7 +16,7 @@ use crate::authn::{ConnectionIdentity, UserInfo};
 use crate::authz::{self, Attributes, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::{dispatch, health};
+use crate::endpoints::{dispatch, health, openid};
 use crate::request::RequestInfo;
 use crate::request::query::Query;
 
@@ -157,6 +157,9 @@ impl Server {
         if let Some(answer) = self.documents.answer(&info.path, accept) {
             return answer;
         }
+        if let Some(answer) = openid::answer(self, &info.path) {
+            return Ok(answer);
+        }
         match info.path.as_str() {
             "/metrics" => Ok(self.metrics.answer(self)),
             "/" => Ok(respond::json(StatusCode::OK, &root_paths())),
@@ -176,8 +179,18 @@ fn root_paths() -> serde_json::Value {
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
     }
     paths.extend(
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
-            .map(String::from),
+        [
+            "/.well-known/openid-configuration",
+            "/healthz",
+            "/livez",
+            "/metrics",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openid/v1/jwks",
+            "/readyz",
+            "/version",
+        ]
+        .map(String::from),
     );
     serde_json::json!({"paths": paths})
 }

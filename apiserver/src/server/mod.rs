@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
+use crate::authn::service_account::Tokens;
 use crate::authz::Authorizer;
 use crate::openapi::Documents;
 use crate::registry::Registry;
@@ -27,8 +28,9 @@ pub use config::{BuildError, Config, Datastore};
 
 /// A running API server.
 pub struct Server {
-    registry: Registry,
+    registry: Arc<Registry>,
     authenticator: Authenticator,
+    tokens: Option<Arc<Tokens>>,
     authorizer: Arc<dyn Authorizer>,
     documents: Documents,
     node_tls: Option<Arc<ClientConfig>>,
@@ -44,6 +46,16 @@ impl Server {
     /// The generic store.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Who is asking.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    /// What signs service account tokens, if this server has a key.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_deref()
     }
 
     /// Who may do what.

@@ -107,6 +107,15 @@ impl Authority {
     }
 }
 
+/// Makes a key that has no certificate, where there is none: what it has signed must stay good over restarts.
+pub fn ensure_key(key: &Path) -> Result<()> {
+    if key.exists() {
+        return Ok(());
+    }
+    let pair = KeyPair::generate().context("making a key")?;
+    write_private(key, pair.serialize_pem().as_bytes()).with_context(|| format!("writing {}", key.display()))
+}
+
 /// Whether a certificate is there, has time left and says the right names.
 fn still_right(cert: &Path, request: &Request<'_>) -> bool {
     let Ok(bytes) = std::fs::read(cert) else { return false };

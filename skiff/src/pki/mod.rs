@@ -31,6 +31,9 @@ const CLIENTS: [Client; 4] = [
     },
 ];
 
+/// The key service account tokens are signed with.
+pub const SERVICE_ACCOUNT: &str = "service-account";
+
 /// What the certificates must say.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -89,6 +92,7 @@ impl Pki {
         pki.issue(&ca, "node", &Request { name: &node, group, usage: Usage::Client, alt: Vec::new() })?;
         let alt = vec![names.node.clone(), names.address.to_string(), "127.0.0.1".into(), "localhost".into()];
         pki.issue(&ca, "node-serving", &Request { name: &node, group, usage: Usage::Server, alt })?;
+        issue::ensure_key(&pki.key(SERVICE_ACCOUNT))?;
         Ok(pki)
     }
 
@@ -144,8 +148,9 @@ mod tests {
             read(&pki.ca()).unwrap(),
             read(&pki.cert("apiserver")).unwrap(),
             read(&pki.cert("admin")).unwrap(),
+            read(&pki.key(SERVICE_ACCOUNT)).unwrap(),
         );
-        for name in ["ca", "admin", "node", "node-serving", "apiserver"] {
+        for name in ["ca", "admin", "node", "node-serving", "apiserver", SERVICE_ACCOUNT] {
             let mode = std::fs::metadata(pki.key(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
@@ -156,5 +161,6 @@ mod tests {
         assert_ne!(before.1, read(&pki.cert("apiserver")).unwrap());
         assert_eq!(before.0, read(&pki.ca()).unwrap());
         assert_eq!(before.2, read(&pki.cert("admin")).unwrap());
+        assert_eq!(before.3, read(&pki.key(SERVICE_ACCOUNT)).unwrap());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::catalog::Subresource::{
     Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Resize, Scale, Status,
+    Token,
 };
 use crate::catalog::{Kind, Scope, SelectableField};
 use crate::kinds;
@@ -222,6 +223,7 @@ pub(super) const KINDS: &[Kind] = &[
     },
     Kind {
         short_names: &["sa"],
+        subresources: &[Token],
         columns: &[NAME, integer("Secrets"), AGE],
         ..core(
             "ServiceAccount",

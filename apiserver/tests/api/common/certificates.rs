@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use apiserver::ServiceAccountConfig;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 struct Pem {
@@ -32,4 +33,16 @@ pub fn write(dir: &Path) -> (PathBuf, PathBuf, PathBuf) {
         path
     };
     (put("ca.crt", &PEM.ca), put("server.crt", &PEM.cert), put("server.key", &PEM.key))
+}
+
+/// The issuer of the tests' tokens.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+static TOKEN_KEY: LazyLock<String> = LazyLock::new(|| KeyPair::generate().unwrap().serialize_pem());
+
+/// Writes a key that service account tokens are signed with.
+pub fn service_accounts(dir: &Path) -> ServiceAccountConfig {
+    let signing_key = dir.join("service-account.key");
+    std::fs::write(&signing_key, &*TOKEN_KEY).unwrap();
+    ServiceAccountConfig { signing_key, keys: vec![], issuers: vec![ISSUER.into()], audiences: vec![] }
 }

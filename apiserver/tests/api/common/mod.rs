@@ -1,6 +1,6 @@
 //! The harness: an API server on a temporary directory, requests with an injected identity, parsed answers.
 
-mod certificates;
+pub mod certificates;
 pub mod kind;
 pub mod objects;
 pub mod owners;
@@ -76,6 +76,8 @@ impl Api {
             node_ports: (30000, 32767),
             history: Duration::from_secs(300),
             max_in_flight: (400, 200),
+            service_accounts: Some(certificates::service_accounts(dir.path())),
+            token_auth_file: None,
         };
         std::fs::create_dir(dir.path().join("store")).unwrap();
         change(&mut config);

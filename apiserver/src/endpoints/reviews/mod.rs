@@ -1,10 +1,13 @@
-//! Access reviews: questions about authorization, asked and answered in one request, never stored.
+//! Reviews: questions about identity and rights, asked and answered in one request, never stored.
+
+mod access;
+mod rules;
+mod token;
 
 use std::sync::Arc;
 
-use api_types::field::{ErrorList, Path};
+use api_types::field::ErrorList;
 use api_types::json::Parsed;
-use api_types::meta::{self, str_at};
 use api_types::schema::{Table, decode};
 use api_types::status::Status;
 use axum::body::Body;
@@ -13,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::respond::{self, Answer};
 use crate::authn::UserInfo;
-use crate::authz::{Attributes, Decision};
 use crate::request::RequestInfo;
 use crate::request::body;
 use crate::server::Server;
@@ -29,11 +31,16 @@ pub enum Review {
     LocalSubjectAccess,
     /// Who am I?
     SelfSubject,
+    /// Whose token is this?
+    Token,
+    /// What may I, in this namespace?
+    SelfSubjectRules,
 }
 
 /// Every review as (kind, group, resource, namespaced).
-pub const ALL: [(Review, &str, &str, &str, bool); 4] = [
+pub const ALL: [(Review, &str, &str, &str, bool); 6] = [
     (Review::SelfSubject, "authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", false),
+    (Review::Token, "authentication.k8s.io", "TokenReview", "tokenreviews", false),
     (
         Review::LocalSubjectAccess,
         "authorization.k8s.io",
@@ -46,6 +53,13 @@ pub const ALL: [(Review, &str, &str, &str, bool); 4] = [
         "authorization.k8s.io",
         "SelfSubjectAccessReview",
         "selfsubjectaccessreviews",
+        false,
+    ),
+    (
+        Review::SelfSubjectRules,
+        "authorization.k8s.io",
+        "SelfSubjectRulesReview",
+        "selfsubjectrulesreviews",
         false,
     ),
     (Review::SubjectAccess, "authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews", false),
@@ -92,24 +106,20 @@ impl Review {
         }
         review["status"] = match self {
             Self::SelfSubject => json!({"userInfo": user_json(user)}),
-            Self::SelfSubjectAccess => decide(server, user, &review)?,
-            Self::SubjectAccess | Self::LocalSubjectAccess => {
-                let asked = meta::str_at(&review, &["spec", "resourceAttributes", "namespace"]);
-                if self == Self::LocalSubjectAccess && asked != info.namespace {
-                    let path = Path::new("spec").child("resourceAttributes").child("namespace");
-                    return Err(invalid(|e| e.invalid(&path, asked, "must match metadata.namespace")));
-                }
-                decide(server, &subject(&review), &review)?
-            }
+            Self::SelfSubjectAccess => access::decide(server, user, &review)?,
+            Self::SubjectAccess => access::others(server, &review)?,
+            Self::LocalSubjectAccess => access::local(server, &review, &info.namespace)?,
+            Self::Token => token::review(server, &review).await?,
+            Self::SelfSubjectRules => rules::review(server, user, &review)?,
         };
         Ok(respond::json(StatusCode::CREATED, &review))
     }
 }
 
-fn invalid(fill: impl FnOnce(&mut ErrorList)) -> Status {
+fn invalid(kind: &str, fill: impl FnOnce(&mut ErrorList)) -> Status {
     let mut errors = ErrorList::new();
     fill(&mut errors);
-    Status::invalid("authorization.k8s.io", "", "", &errors)
+    Status::invalid("authorization.k8s.io", kind, "", &errors)
 }
 
 fn user_json(user: &UserInfo) -> Value {
@@ -121,43 +131,4 @@ fn user_json(user: &UserInfo) -> Value {
         v["extra"] = json!(user.extra);
     }
     v
-}
-
-fn subject(review: &Value) -> UserInfo {
-    let groups = meta::at(review, &["spec", "groups"]).and_then(Value::as_array);
-    UserInfo {
-        name: str_at(review, &["spec", "user"]).to_owned(),
-        uid: str_at(review, &["spec", "uid"]).to_owned(),
-        groups: groups.into_iter().flatten().filter_map(|g| g.as_str().map(str::to_owned)).collect(),
-        extra: Default::default(),
-    }
-}
-
-fn decide(server: &Server, user: &UserInfo, review: &Value) -> Result<Value, Status> {
-    let resource = meta::at(review, &["spec", "resourceAttributes"]);
-    let path = meta::at(review, &["spec", "nonResourceAttributes"]);
-    let attributes = match (resource, path) {
-        (Some(r), None) => {
-            let t = |f: &str| str_at(r, &[f]);
-            Attributes::resource(user, t("verb"), t("group"), t("version"), t("resource"))
-                .with_subresource(t("subresource"))
-                .named(t("name"))
-                .in_namespace(t("namespace"))
-        }
-        (None, Some(p)) => Attributes::path(user, str_at(p, &["verb"]), str_at(p, &["path"])),
-        _ => {
-            let text = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            let path = Path::new("spec").child("resourceAttributes");
-            return Err(invalid(|e| e.invalid(&path, resource.cloned().unwrap_or_default(), text)));
-        }
-    };
-    let (mut status, reason) = match server.authorizer().authorize(&attributes) {
-        Decision::Allow(reason) => (json!({"allowed": true}), json!(reason)),
-        Decision::Deny(reason) => (json!({"allowed": false, "denied": true}), json!(reason)),
-        Decision::NoOpinion(reason) => (json!({"allowed": false}), json!(reason)),
-    };
-    if reason != "" {
-        status["reason"] = reason;
-    }
-    Ok(status)
 }
