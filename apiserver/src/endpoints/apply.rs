@@ -46,7 +46,10 @@ impl Configuration {
         let validation = FieldValidation::from_query(&call.query, call.options())?;
         let manager = manager::of(&call.query, call.options(), "")?;
         let bytes = body::read(call.take_body()).await?;
-        let Parsed { value, duplicates } = body::parse(&bytes, Media::Yaml)
+        // JSON is YAML, but reading it as what it is costs less.
+        let json = if bytes.starts_with(b"{") { body::parse(&bytes, Media::Json).ok() } else { None };
+        let Parsed { value, duplicates } = json
+            .map_or_else(|| body::parse(&bytes, Media::Yaml), Ok)
             .map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?;
         let document = match value {
             Value::Object(_) => value,

@@ -69,7 +69,7 @@ impl Registry {
             }
             return Ok(object);
         }
-        let value = encode::stored(&mut object)?;
+        let value = super::owners::encoded(&mut object, write)?;
         match self.storage.create(&kind.key(namespace, &name), value, Self::ttl(kind)).await {
             Ok(revision) => {
                 claim.keep().await;

@@ -10,9 +10,14 @@ use api_types::apply::managers;
 use api_types::apply::update::{Subject, updated};
 use api_types::catalog::Kind;
 use api_types::meta;
+use api_types::status::Status;
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::Write;
+use super::{Write, encode};
+
+/// The largest object that is stored with its owners: what a store takes, less the longest key.
+const MAX_OWNED: usize = (3 << 19) - 1024;
 
 /// How a write is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +35,10 @@ pub(super) fn on_create(kind: &Kind, object: &mut Value, write: &Write<'_>) {
     record(kind, None, object, write);
 }
 
-/// Records that `old` becomes `new`.
-pub(super) fn on_update(kind: &Kind, old: &Value, new: &mut Value, write: &Write<'_>) {
+/// The owners when `old` becomes `new`; to be put into it when the strategy has put back what may not change.
+pub(super) fn on_update(kind: &Kind, old: &Value, new: &mut Value, write: &Write<'_>) -> Option<Value> {
     record(kind, Some(old), new, write);
+    meta::metadata_mut(new).remove("managedFields")
 }
 
 fn record(kind: &Kind, old: Option<&Value>, new: &mut Value, write: &Write<'_>) {
@@ -53,6 +59,17 @@ fn record(kind: &Kind, old: Option<&Value>, new: &mut Value, write: &Write<'_>) 
         }
     };
     managers::set(new, entries);
+}
+
+/// The bytes to store. An object that is too large for the store with its owners is stored without them; an apply
+/// is refused then, because it could not be told from one that gives everything up.
+pub(super) fn encoded(object: &mut Value, write: &Write<'_>) -> Result<Bytes, Status> {
+    let bytes = encode::stored(object)?;
+    if bytes.len() <= MAX_OWNED || write.owners == Owners::Given || managers::of(object).is_none() {
+        return Ok(bytes);
+    }
+    managers::set(object, None);
+    encode::stored(object)
 }
 
 /// Puts the times of `old` back when nothing but times differs: a write without an effect has no time either.

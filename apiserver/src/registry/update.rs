@@ -1,5 +1,6 @@
 //! Update, patch and status updates: derive a new object from the current one and swap it in.
 
+use api_types::apply::managers;
 use api_types::catalog::Kind;
 use api_types::field::ErrorList;
 use api_types::kinds::object_meta;
@@ -140,7 +141,7 @@ impl Registry {
         }
         keep_system_fields(&mut new, old);
         kind.strategy.default(&mut new);
-        super::owners::on_update(kind, old, &mut new, write);
+        let owners = super::owners::on_update(kind, old, &mut new, write);
         match options.part {
             Part::Whole => kind.strategy.prepare_for_update(&mut new, old),
             Part::Status => kind.strategy.prepare_for_status_update(&mut new, old),
@@ -148,6 +149,7 @@ impl Registry {
             Part::Resize => kind.strategy.prepare_for_resize(&mut new, old),
             Part::Prepared => {}
         }
+        managers::set(&mut new, owners);
         let counted = matches!(options.part, Part::Whole | Part::Resize);
         if counted && kind.strategy.counts_generations() && differs_beyond_metadata(&new, old) {
             let next = meta::generation(old) + 1;
@@ -194,7 +196,7 @@ impl Registry {
             // Writing the same again costs a revision and wakes every watcher for nothing.
             return Ok(unchanged);
         }
-        let value = encode::stored(&mut new)?;
+        let value = super::owners::encoded(&mut new, write)?;
         match self.storage.update(&key, value, revision, Self::ttl(kind)).await {
             Ok(revision) => {
                 claim.keep().await;

@@ -182,3 +182,19 @@ async fn documents_say_that_a_configuration_can_be_applied() {
     let patch = &v3["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
     assert!(patch["requestBody"]["content"].get("application/apply-patch+yaml").is_some(), "{patch}");
 }
+
+#[tokio::test]
+async fn an_object_too_large_with_its_owners_is_stored_without() {
+    let api = Api::start().await;
+    let data: serde_json::Map<_, _> =
+        (0..5000).map(|i| (format!("{}{i}", "k".repeat(120)), "v".into())).collect();
+    let mut large = configmap("a");
+    large["data"] = data.into();
+    let made = api.post(MAPS, &large).await.created();
+    assert!(made["metadata"].get("managedFields").is_some(), "it fits so far");
+    let more: serde_json::Map<_, _> =
+        (0..3000).map(|i| (format!("{}{i}", "m".repeat(120)), "v".into())).collect();
+    let grown = api.patch(MAP, MERGE, &json!({"data": more})).await.ok();
+    assert_eq!(grown["data"].as_object().unwrap().len(), 8000);
+    assert!(grown["metadata"].get("managedFields").is_none());
+}
