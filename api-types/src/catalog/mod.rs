@@ -5,6 +5,7 @@
 //! [`crate::kinds`]; a custom resource makes the same entry at run time.
 
 pub mod entries;
+mod scale;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ use serde_json::Value;
 use crate::field::ErrorList;
 use crate::names;
 use crate::table::Column;
+
+pub use scale::ScalePaths;
 
 /// Where objects of a kind live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,39 +119,6 @@ pub struct SelectableField {
     pub path: &'static [&'static str],
     /// Its text when it is not there.
     pub default: &'static str,
-}
-
-/// Where a scalable kind keeps what `autoscaling/v1 Scale` shows.
-#[derive(Clone, Copy, Debug)]
-pub struct ScalePaths {
-    /// The replicas that are wanted.
-    pub spec_replicas: &'static [&'static str],
-    /// The replicas that are there.
-    pub status_replicas: &'static [&'static str],
-    /// What selects its pods: a `LabelSelector`, a map of labels, or the text of a selector.
-    pub selector: &'static [&'static str],
-}
-
-impl ScalePaths {
-    /// As every built-in kind has it.
-    pub const BUILTIN: Self = Self {
-        spec_replicas: &["spec", "replicas"],
-        status_replicas: &["status", "replicas"],
-        selector: &["spec", "selector"],
-    };
-
-    /// The text of the selector; empty where there is none.
-    pub fn selector_text(&self, object: &Value) -> String {
-        use crate::table::{label_map, label_selector};
-        let text = match crate::meta::at(object, self.selector) {
-            Some(Value::String(text)) => return text.clone(),
-            Some(Value::Object(map)) if map.values().all(Value::is_string) => {
-                label_map(crate::meta::at(object, self.selector))
-            }
-            selector => label_selector(selector),
-        };
-        if text == "<none>" { String::new() } else { text }
-    }
 }
 
 /// A version of a kind that is not the stored one.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::workload::{self, count};
-use super::{drop_status, keep_status};
+use super::{check, drop_status, keep_status};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::intstr;
@@ -60,6 +60,17 @@ impl Strategy for Deployment {
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         workload::selector_is_immutable(new, old, errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        workload::validate_status(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], errors);
+        check::non_negative(
+            new.get("status").unwrap_or(&Value::Null),
+            &["unavailableReplicas"],
+            &Path::new("status"),
+            errors,
+        );
+        check::collisions_only_grow(new, old, errors);
     }
 
     fn counts_generations(&self) -> bool {

@@ -7,7 +7,7 @@ use super::workload::{self, count};
 use super::{drop_status, fields, keep_status, typed};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
-use crate::{meta, table};
+use crate::{meta, names, table};
 
 /// The strategy of pod disruption budgets.
 pub struct PodDisruptionBudget;
@@ -49,6 +49,11 @@ impl Strategy for PodDisruptionBudget {
         fields::conditions(status, &path, errors);
         let counts = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
         non_negative(status, &counts, &path, errors);
+    }
+
+    fn validate_name(&self, name: &str) -> Vec<String> {
+        // Upstream looks at nothing else of its metadata.
+        names::path_segment(name)
     }
 
     fn counts_generations(&self) -> bool {

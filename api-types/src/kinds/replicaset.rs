@@ -36,6 +36,11 @@ impl Strategy for ReplicaSet {
         workload::selector_is_immutable(new, old, errors);
     }
 
+    fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
+        let counts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+        workload::validate_status(new, &counts, errors);
+    }
+
     fn counts_generations(&self) -> bool {
         true
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::check::{int, non_negative, part};
+use super::check::{non_negative, part};
 use super::workload::{self, count};
 use super::{drop_status, keep_status};
 use crate::catalog::Strategy;
@@ -73,17 +73,8 @@ impl Strategy for ReplicationController {
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        let status = part(new, "status");
-        let path = Path::new("status");
         let counts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-        non_negative(status, &["replicas", "observedGeneration"], &path, errors);
-        non_negative(status, &counts, &path, errors);
-        workload::at_most_replicas(status, &counts, &path, errors);
-        let available = int(status, "availableReplicas").unwrap_or(0);
-        if available > int(status, "readyReplicas").unwrap_or(0) {
-            let why = "cannot be greater than readyReplicas";
-            errors.invalid(&path.child("availableReplicas"), available, why);
-        }
+        workload::validate_status(new, &counts, errors);
     }
 
     fn counts_generations(&self) -> bool {

@@ -207,7 +207,7 @@ fn template(spec: &Value, selector: Option<&Selector>, path: &Path, errors: &mut
     let mut template = part(spec, "template").clone();
     workload::selects_template(selector, &template, path, errors);
     let claims: Vec<&str> =
-        list(spec, "volumeClaimTemplates").iter().map(|c| meta::name(c)).filter(|n| !n.is_empty()).collect();
+        list(spec, "volumeClaimTemplates").iter().map(meta::name).filter(|n| !n.is_empty()).collect();
     if let Value::Object(map) = &mut template {
         let pod = object_mut(map, "spec");
         pod.remove("hostname");

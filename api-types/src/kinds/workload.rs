@@ -49,6 +49,19 @@ pub fn required_selector(spec: &Value, kind: &str, path: &Path, errors: &mut Err
     parsed
 }
 
+/// Reasons to refuse the status of pods that are alike; `counts` are those of them beside `replicas`.
+pub fn validate_status(new: &Value, counts: &[&str], errors: &mut ErrorList) {
+    let status = super::check::part(new, "status");
+    let path = Path::new("status");
+    non_negative(status, &["observedGeneration", "replicas", "collisionCount"], &path, errors);
+    non_negative(status, counts, &path, errors);
+    at_most_replicas(status, counts, &path, errors);
+    let available = count(status, &["availableReplicas"]);
+    if available > count(status, &["readyReplicas"]) {
+        errors.invalid(&path.child("availableReplicas"), available, "cannot be greater than readyReplicas");
+    }
+}
+
 /// Counts of a status that are part of its `replicas`.
 pub fn at_most_replicas(status: &Value, fields: &[&str], path: &Path, errors: &mut ErrorList) {
     let replicas = count(status, &["replicas"]);

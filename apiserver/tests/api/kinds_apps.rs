@@ -265,6 +265,45 @@ async fn scales() {
 }
 
 #[tokio::test]
+async fn the_status_of_what_was_served_before() {
+    let api = Api::start().await;
+    for (plural, kind) in [("deployments", "Deployment"), ("replicasets", "ReplicaSet")] {
+        api.post(&format!("{APPS}/{plural}"), &workload("a")).await.created();
+        let path = format!("{APPS}/{plural}/a/status");
+        for (status, message) in [
+            (
+                json!({"replicas": 1, "readyReplicas": 2}),
+                "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas",
+            ),
+            (
+                json!({"replicas": 1, "availableReplicas": 1}),
+                "status.availableReplicas: Invalid value: 1: cannot be greater than readyReplicas",
+            ),
+            (
+                json!({"replicas": -1}),
+                "status.replicas: Invalid value: -1: must be greater than or equal to 0",
+            ),
+        ] {
+            let told = api.patch(&path, MERGE, &json!({"status": status})).await.refused(422, "Invalid");
+            assert!(
+                told.starts_with(&format!("{kind}.apps \"a\" is invalid: ")) && told.contains(message),
+                "{told}"
+            );
+        }
+        let fine = json!({"status": {"replicas": 2, "readyReplicas": 2, "availableReplicas": 1}});
+        api.patch(&path, MERGE, &fine).await.ok();
+    }
+    let path = format!("{APPS}/deployments/a/status");
+    api.patch(&path, MERGE, &json!({"status": {"collisionCount": 2}})).await.ok();
+    let told =
+        api.patch(&path, MERGE, &json!({"status": {"collisionCount": 1}})).await.refused(422, "Invalid");
+    assert_eq!(
+        told,
+        "Deployment.apps \"a\" is invalid: status.collisionCount: Invalid value: 1: cannot be decremented"
+    );
+}
+
+#[tokio::test]
 async fn disruption_budgets() {
     let api = Api::start().await;
     let path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
