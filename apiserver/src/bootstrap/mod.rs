@@ -1,10 +1,11 @@
-//! Objects every cluster has: namespaces, the default roles, priority levels, API services, the service
+//! Objects every cluster has: namespaces, the default roles, priority levels and classes, API services, the service
 //! `kubernetes`.
 //!
 //! Put in place at every start; what an administrator has changed stays as upstream's rules say.
 
 mod apiservices;
 mod flowcontrol;
+mod priority_classes;
 mod service_cidr;
 
 use std::net::SocketAddr;
@@ -49,6 +50,7 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         roles(server, &write),
         flowcontrol::run(server, &write),
         apiservices::run(server, &write),
+        priority_classes::run(server, &write),
         service_cidr::run(server, &write)
     )?;
     service(server, advertise, &write).await

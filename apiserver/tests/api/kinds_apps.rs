@@ -393,6 +393,10 @@ async fn priority_classes() {
         status: None,
     };
     kind.check(&api).await;
-    let critical = json!({"metadata": {"name": "system-cluster-critical"}, "value": 2_000_000_000});
-    api.post(kind.path, &critical).await.created();
+    for (name, value) in [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)]
+    {
+        let class = api.get(&format!("{}/{name}", kind.path)).await.ok();
+        assert_eq!(class["value"], value, "there from the start");
+        assert_eq!(class["preemptionPolicy"], "PreemptLowerPriority");
+    }
 }
