@@ -22,8 +22,8 @@ use crate::authz;
 use crate::bootstrap;
 use crate::cache::{Cache, CacheConfig, ResourceConfig};
 use crate::openapi::Documents;
-use crate::registry::allocate::{Allocators, Ranges};
 use crate::registry::Registry;
+use crate::registry::allocate::{Allocators, Ranges};
 use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
 use crate::storage::etcd::{EtcdOptions, EtcdStorage};
 use crate::storage::{Storage, StorageError};
@@ -137,11 +137,10 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
             Arc::new(EtcdStorage::connect(options).await.map_err(BuildError::Storage)?)
         }
     };
-    let resources = catalog::all().iter().filter(|k| k.conversion.is_none() && !k.computed).map(|k| ResourceConfig {
-        prefix: k.prefix(),
-        namespaced: k.namespaced(),
-        fields: k.fields,
-    });
+    let resources = catalog::all()
+        .iter()
+        .filter(|k| k.conversion.is_none() && !k.computed)
+        .map(|k| ResourceConfig { prefix: k.prefix(), namespaced: k.namespaced(), fields: k.fields });
     let cache = Cache::new(storage.clone(), CacheConfig::new(resources.collect()));
     let ranges = Ranges {
         network: config.service_network.0,
