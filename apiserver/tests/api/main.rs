@@ -20,6 +20,7 @@ mod kinds_certificates;
 mod kinds_core;
 mod kinds_extension;
 mod kinds_networking;
+mod kinds_resource;
 mod kinds_storage;
 mod listing;
 mod namespaces;

@@ -177,6 +177,23 @@ fn csi_node(node: &str, a: &Attributes<'_>) -> Decision {
     Decision::ALLOW
 }
 
+/// A node may look at the slices that name it, and sweep them away. Others it may not touch: whose a slice is would
+/// have to be checked at admission.
+fn resource_slice(node: &str, a: &Attributes<'_>) -> Decision {
+    if !a.subresource.is_empty() {
+        return no("cannot authorize ResourceSlice subresources");
+    }
+    match a.verb {
+        "list" | "watch" | "deletecollection" if a.field_selectors.contains(&("spec.nodeName", node)) => {
+            Decision::ALLOW
+        }
+        "list" | "watch" | "deletecollection" => {
+            no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
+        }
+        _ => unrelated(node),
+    }
+}
+
 impl Authorizer for NodeAuthorizer {
     fn authorize(&self, a: &Attributes<'_>) -> Decision {
         let Some(node) = a.user.node() else { return no("") };
@@ -202,6 +219,7 @@ impl Authorizer for NodeAuthorizer {
             ("", "pods") => self.pod(node, a),
             ("coordination.k8s.io", "leases") => lease(node, a),
             ("storage.k8s.io", "csinodes") => csi_node(node, a),
+            ("resource.k8s.io", "resourceslices") => resource_slice(node, a),
             _ => self.by_rules(a),
         }
     }

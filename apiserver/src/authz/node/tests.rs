@@ -150,6 +150,9 @@ async fn decisions() {
             Some("can only get, create, update, patch, or delete a node lease")),
         ("storage.k8s.io", "csinodes", "", "get", "", "n1", None),
         ("storage.k8s.io", "csinodes", "", "get", "", "n2", Some("can only access CSINode with the same name as the requesting node")),
+        ("resource.k8s.io", "resourceslices", "", "get", "", "s", Some("no relationship found between node 'n1' and this object")),
+        ("resource.k8s.io", "resourceslices", "", "deletecollection", "", "",
+            Some("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")),
         ("", "services", "", "list", "", "", None),
         ("", "services", "", "create", "a", "", Some("")),
         ("", "events", "", "create", "a", "", None),
@@ -171,6 +174,19 @@ async fn decisions() {
     let selected =
         f.ask(|u| Attributes::resource(u, "watch", "", "v1", "pods").selecting(&[("spec.nodeName", "n2")]));
     assert!(!selected.is_allowed());
+}
+
+#[tokio::test]
+async fn slices_that_name_the_node() {
+    let f = Fixture::new(&[]).await;
+    for (selected, allowed) in [("n1", true), ("n2", false)] {
+        for verb in ["list", "watch", "deletecollection"] {
+            let (user, selectors) = (agent(), [("spec.nodeName", selected)]);
+            let asked = Attributes::resource(&user, verb, "resource.k8s.io", "v1", "resourceslices");
+            let decision = f.authorizer.authorize(&asked.selecting(&selectors));
+            assert_eq!(decision.is_allowed(), allowed, "{verb} {selected}");
+        }
+    }
 }
 
 #[tokio::test]
