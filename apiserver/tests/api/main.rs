@@ -12,6 +12,7 @@ mod components;
 mod creating;
 mod deleting;
 mod events;
+mod evicting;
 mod kinds_admission;
 mod kinds_apps;
 mod kinds_autoscaling;

@@ -281,6 +281,7 @@ async fn pods_find_their_token() {
     assert!(made["spec"]["volumes"].is_null(), "{made}");
     let path = "/api/v1/namespaces/a/serviceaccounts/default";
     api.patch(path, crate::common::MERGE, &json!({"automountServiceAccountToken": false})).await.ok();
+    settle(&api).await;
     let made = api.post("/api/v1/namespaces/a/pods", &pod("r")).await.created();
     assert!(made["spec"]["volumes"].is_null(), "{made}");
     let mut with = pod("s");
