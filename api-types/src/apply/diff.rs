@@ -157,7 +157,8 @@ impl<'t> Walker<'_, 't> {
             }
             Shape::Any | Shape::Scalar(_) => {
                 let (lm, rm) = (l.and_then(Value::as_object), r.and_then(Value::as_object));
-                let whole = |v: Option<&Value>, m: Option<&Entries>| v.is_some() && m.is_none();
+                let whole =
+                    |v: Option<&Value>, m: Option<&Entries>| v.is_some_and(|v| !v.is_null()) && m.is_none();
                 if is_empty(lm) && is_empty(rm) {
                     return Ok(Places::leaf(l, r));
                 }
@@ -194,6 +195,11 @@ impl<'t> Walker<'_, 't> {
                 return Ok(());
             }
             let Some(field) = s.field(name) else { return Ok(()) };
+            let told = |v: &&Value| !self.schema.omits(id, name, v);
+            let (lv, rv) = (lv.filter(told), rv.filter(told));
+            if lv.is_none() && rv.is_none() {
+                return Ok(());
+            }
             let deeper =
                 if level == Level::Root && name == "metadata" { Level::Metadata } else { Level::Inside };
             let found = self.value(lv, rv, self.schema.field(field), deeper)?;
@@ -368,6 +374,21 @@ mod tests {
                 json!({"spec": {"containers": [{"name": "a", "args": ["y"]}]}}),
                 json!({"f:spec": {"f:containers": {"k:{\"name\":\"a\"}": {"f:args": {}}}}}),
                 json!({"f:spec": {"f:containers": {"k:{\"name\":\"b\"}": {".": {}, "f:name": {}, "f:resources": {}}}}}),
+            ),
+            // What Go leaves out when it is zero says nothing then.
+            (
+                "core.v1.Pod",
+                json!({"spec": {"hostNetwork": true, "enableServiceLinks": true}}),
+                json!({"spec": {"hostNetwork": false, "hostPID": false, "enableServiceLinks": false}}),
+                json!({"f:spec": {"f:enableServiceLinks": {}}}),
+                json!({"f:spec": {"f:hostNetwork": {}}}),
+            ),
+            (
+                "apps.v1.ControllerRevision",
+                json!({}),
+                json!({"data": {"spec": {"l": [1]}}}),
+                json!({"f:data": {"f:spec": {".": {}, "f:l": {}}}}),
+                json!({}),
             ),
             // Items that cannot be told apart are one value.
             (

@@ -2,7 +2,8 @@
 //!
 //! `zero.txt` adds what no OpenAPI document tells: the fields that Go writes although nobody has set them (no
 //! `omitempty`, or a struct that is no pointer), with the value they then have. Upstream compares Go values, so an
-//! absent field of this kind equals its zero value, and who creates a container owns its `resources`.
+//! absent field of this kind equals its zero value, and who creates a container owns its `resources`. It also names
+//! the scalars that Go leaves out when they are zero: `hostNetwork: false` says nothing, and has no owner.
 
 use std::sync::LazyLock;
 
@@ -32,6 +33,8 @@ pub struct Schema<'t> {
     pub table: &'t Table,
     /// By [`StructId`]; the fields in order of their names.
     zeros: Vec<Vec<(&'t str, Value)>>,
+    /// Scalars that Go leaves out when they are zero, in order of their names.
+    omitted: Vec<Vec<&'t str>>,
 }
 
 impl Schema<'static> {
@@ -40,15 +43,20 @@ impl Schema<'static> {
         static SCHEMA: LazyLock<Schema<'static>> = LazyLock::new(|| {
             let table = Table::builtin();
             let mut zeros = vec![Vec::new(); table.structs().len()];
+            let mut omitted = vec![Vec::new(); table.structs().len()];
             for line in include_str!("zero.txt").lines() {
+                // `name=value` is always there, `name-` is left out when it is zero.
                 let mut words = line.split(' ');
                 let Some(id) = words.next().and_then(|n| table.find(n)) else { continue };
                 let mut fields: Vec<(&str, Value)> =
-                    words.filter_map(|w| w.split_once('=')).map(|(n, v)| (n, zero(v))).collect();
+                    words.clone().filter_map(|w| w.split_once('=')).map(|(n, v)| (n, zero(v))).collect();
                 fields.sort_by_key(|(n, _)| *n);
                 zeros[id.index()] = fields;
+                let mut names: Vec<&str> = words.filter_map(|w| w.strip_suffix('-')).collect();
+                names.sort_unstable();
+                omitted[id.index()] = names;
             }
-            Schema { table, zeros }
+            Schema { table, zeros, omitted }
         });
         &SCHEMA
     }
@@ -104,6 +112,17 @@ impl<'t> Schema<'t> {
         all.binary_search_by(|(n, _)| (*n).cmp(name)).ok().map(|i| &all[i].1)
     }
 
+    /// Whether Go leaves this value of a field out.
+    pub fn omits(&self, id: StructId, name: &str, value: &Value) -> bool {
+        let zero = match value {
+            Value::Bool(b) => !b,
+            Value::String(s) => s.is_empty(),
+            Value::Number(n) => n.as_f64() == Some(0.0),
+            _ => false,
+        };
+        zero && self.omitted.get(id.index()).is_some_and(|all| all.binary_search(&name).is_ok())
+    }
+
     /// The value of a key that an item of a list leaves out.
     pub fn key_default(&self, item: &Type, key: &str) -> Option<&Value> {
         static TEXTS: LazyLock<Vec<Value>> =
@@ -139,7 +158,9 @@ mod tests {
         for line in include_str!("zero.txt").lines() {
             let name = line.split(' ').next().unwrap();
             let id = schema.table.find(name).unwrap_or_else(|| panic!("{name}"));
-            assert!(!schema.zeros(id).is_empty(), "{name}");
+            for field in schema.omitted[id.index()].iter() {
+                assert!(schema.table.get(id).field(field).is_some(), "{name}.{field}");
+            }
             for (field, zero) in schema.zeros(id) {
                 let s = schema.table.get(id);
                 let f = s.field(field).unwrap_or_else(|| panic!("{name}.{field}"));

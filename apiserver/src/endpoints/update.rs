@@ -57,7 +57,9 @@ pub fn check_name(object: &Value, name: &str) -> Result<(), Status> {
     let own = meta::name(object);
     if own != name {
         if own.is_empty() {
-            return Err(Status::bad_request("name must be provided"));
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
         }
         return Err(Status::bad_request(format!(
             "the name of the object ({own}) does not match the name on the URL ({name})"

@@ -186,7 +186,7 @@ async fn requests_that_are_refused() {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "new-"}}),
             400,
             "BadRequest",
-            "name must be provided",
+            "the name of the object (new based on URL) was undeterminable: name must be provided",
         ),
         (
             "a?fieldManager=me",
