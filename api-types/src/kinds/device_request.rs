@@ -245,8 +245,17 @@ pub fn opaque(config: &Value, path: &Path, errors: &mut ErrorList) {
         errors.required(&path, "");
         return;
     };
-    fields::driver_name(text(o, "driver"), &path.child("driver"), errors);
+    driver(text(o, "driver"), &path.child("driver"), errors);
     json_object(below(o, "parameters"), MAX_PARAMETERS, &path.child("parameters"), errors);
+}
+
+/// Reasons to refuse the name of a driver of devices.
+pub fn driver(name: &str, path: &Path, errors: &mut ErrorList) {
+    if name.is_empty() {
+        errors.required(path, "");
+    } else {
+        fields::driver_name(name, path, errors);
+    }
 }
 
 /// Refuses what is no object of JSON, or too long a one.
@@ -269,7 +278,7 @@ pub fn qualified(name: &str, path: &Path, errors: &mut ErrorList) {
             if domain.is_empty() {
                 errors.invalid(path, "", "the domain must not be empty");
             } else {
-                fields::driver_name(domain, path, errors);
+                driver(domain, path, errors);
             }
             if id.is_empty() {
                 errors.invalid(path, "", "the name must not be empty");

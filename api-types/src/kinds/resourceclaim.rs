@@ -129,7 +129,7 @@ fn validate_allocation(claim: &Value, allocation: &Value, path: &Path, errors: &
 
 /// Driver, pool and name of a device.
 fn device_id(d: &Value, path: &Path, errors: &mut ErrorList) {
-    fields::driver_name(text(d, "driver"), &path.child("driver"), errors);
+    device::driver(text(d, "driver"), &path.child("driver"), errors);
     resourceslice::pool_name(text(d, "pool"), &path.child("pool"), errors);
     let name = text(d, "device");
     errors.invalid_all(&path.child("device"), name, crate::names::dns1123_label(name));

@@ -48,7 +48,7 @@ impl Strategy for ResourceSlice {
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        fields::driver_name(text(spec, "driver"), &path.child("driver"), errors);
+        device::driver(text(spec, "driver"), &path.child("driver"), errors);
         pool(below(spec, "pool"), &path.child("pool"), errors);
         nodes(spec, &path, errors);
         if set(spec, "sharedCounters").is_some() && set(spec, "devices").is_some() {

@@ -117,7 +117,7 @@ async fn drivers() {
         refused: vec![
             (
                 json!({"spec": {"drivers": [{"name": "", "nodeID": ""}]}}),
-                "CSINode.storage.k8s.io \"n1\" is invalid: [spec.drivers[0].name: Required value, spec.drivers[0].nodeID: Required value]",
+                "CSINode.storage.k8s.io \"n1\" is invalid: [spec.drivers[0].name: Required value, spec.drivers[0].name: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), spec.drivers[0].nodeID: Required value]",
             ),
             (
                 json!({"spec": {"drivers": [{"name": "a", "nodeID": "1"}, {"name": "a", "nodeID": "2"}]}}),
@@ -193,7 +193,7 @@ async fn attachments() {
         refused: vec![
             (
                 json!({"spec": {"attacher": ""}}),
-                "VolumeAttachment.storage.k8s.io \"va\" is invalid: spec.attacher: Required value",
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.attacher: Required value, spec.attacher: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]",
             ),
             (
                 json!({"spec": {"source": {"persistentVolumeName": null}}}),
