@@ -126,6 +126,11 @@ impl<'a> Diffs<'a> {
         Self { subject, old, new, known: BTreeMap::from([(own.0, Some(own.1))]) }
     }
 
+    /// What has changed in a version, when nothing else is to be asked.
+    fn take(mut self, version: &str) -> set::Set {
+        self.known.remove(version).flatten().map(|d| d.changed).unwrap_or_default()
+    }
+
     /// `None` when the version is not served.
     pub(super) fn at(&mut self, version: &str) -> Result<Option<&Diff>, NoElement> {
         if !self.known.contains_key(version) {
@@ -187,7 +192,7 @@ fn taken(
             managers.0.insert(who, Entry { fields, ..entry });
         }
     }
-    let mut fields = diffs.at(version)?.map(|d| d.changed.clone()).unwrap_or_default();
+    let mut fields = diffs.take(version);
     reset::strip(&mut fields);
     if !fields.is_empty() {
         if let Some(previous) = managers.0.remove(&manager) {
