@@ -17,6 +17,8 @@ pub struct Status {
     pub message: String,
     /// `details`, or null.
     pub details: Value,
+    /// Where a list may go on that can no longer be exact; mostly empty.
+    pub continue_token: String,
 }
 
 /// What a request is about, as messages name it: `deployments.apps`.
@@ -28,7 +30,7 @@ fn qualified(group: &str, resource: &str) -> String {
 impl Status {
     /// A status of one's own making.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null }
+        Self { code, reason, message: message.into(), details: Value::Null, continue_token: String::new() }
     }
 
     fn about(mut self, group: &str, resource: &str, name: &str) -> Self {
@@ -201,6 +203,9 @@ impl Status {
         });
         if !self.reason.is_empty() {
             v["reason"] = self.reason.into();
+        }
+        if !self.continue_token.is_empty() {
+            v["metadata"]["continue"] = self.continue_token.as_str().into();
         }
         if !self.details.is_null() {
             v["details"] = self.details.clone();

@@ -94,8 +94,8 @@ impl Subresource {
         }
     }
 
-    /// The kind of its body as (group, version, kind), where it is not the parent's own.
-    pub fn body(self) -> Option<(&'static str, &'static str, &'static str)> {
+    /// The kind of its body below this parent as (group, version, kind), where it is not the parent's own.
+    pub fn body(self, parent: &str) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
             Self::Scale => Some(("autoscaling", "v1", "Scale")),
             Self::Binding => Some(("", "v1", "Binding")),
@@ -103,7 +103,15 @@ impl Subresource {
             Self::Exec => Some(("", "v1", "PodExecOptions")),
             Self::Attach => Some(("", "v1", "PodAttachOptions")),
             Self::PortForward => Some(("", "v1", "PodPortForwardOptions")),
-            Self::Proxy => Some(("", "v1", "PodProxyOptions")),
+            Self::Proxy => Some((
+                "",
+                "v1",
+                match parent {
+                    "Node" => "NodeProxyOptions",
+                    "Service" => "ServiceProxyOptions",
+                    _ => "PodProxyOptions",
+                },
+            )),
             Self::Token => Some(("authentication.k8s.io", "v1", "TokenRequest")),
             _ => None,
         }

@@ -123,7 +123,7 @@ fn resources(group: &str, version: &str) -> Option<Value> {
     for k in catalog::all().iter().filter(|k| k.group == group && k.version == version) {
         list.push(resource(k));
         for s in k.subresources {
-            let (g, v, kind) = s.body().unwrap_or((k.group, k.version, k.kind));
+            let (g, v, kind) = s.body(k.kind).unwrap_or((k.group, k.version, k.kind));
             let mut r = json!({"name": format!("{}/{}", k.plural, s.path()), "singularName": "",
                 "namespaced": k.namespaced(), "kind": kind, "verbs": s.verbs()});
             if (g, v) != (k.group, k.version) {
@@ -223,7 +223,7 @@ fn aggregated_version(group: &str, version: &str) -> Value {
             .subresources
             .iter()
             .map(|s| {
-                let (g, v, name) = s.body().unwrap_or((k.group, k.version, k.kind));
+                let (g, v, name) = s.body(k.kind).unwrap_or((k.group, k.version, k.kind));
                 json!({"subresource": s.path(), "responseKind": kind(g, v, name), "verbs": s.verbs()})
             })
             .collect();

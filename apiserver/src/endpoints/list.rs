@@ -13,14 +13,20 @@ use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::compress::Length;
 use super::respond::{self, Answer};
 use super::{Call, get};
 use crate::cache::CachedObject;
-use crate::registry::read::Predicate;
+use crate::registry::read::{Freshness, Predicate};
 use crate::registry::{parse_stored, storage_status};
 use crate::request::negotiate::Form;
 use crate::request::query::invalid_options;
 use crate::storage::{ListOptions, StorageError};
+
+/// The revision of a token whose list goes on with whatever is there.
+const INCONSISTENT: i64 = -1;
+/// What upstream says when the history of a paged list is gone.
+const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// Objects of a list are gathered into pieces of about this size.
 const CHUNK: usize = 64 * 1024;
@@ -73,11 +79,20 @@ pub async fn page(call: &Call<'_>) -> Result<Page, Status> {
         let at = version.unwrap_or(0);
         return from_store(call, &predicate, limit, at, None).await;
     }
-    let registry = call.registry();
-    registry.freshen(get::freshness(version)).await?;
-    let snapshot = registry.resource(call.kind)?.snapshot();
+    call.registry().freshen(get::freshness(version)).await?;
+    from_cache(call, &predicate, limit, None)
+}
+
+/// A list of what the cache holds now.
+fn from_cache(
+    call: &Call<'_>,
+    predicate: &Predicate,
+    limit: Option<usize>,
+    start_after: Option<&str>,
+) -> Result<Page, Status> {
+    let snapshot = call.registry().resource(call.kind)?.snapshot();
     let prefix = scope_prefix(call.kind, &call.info.namespace);
-    let selected = snapshot.range(&prefix, None).filter(|o| predicate.matches(o));
+    let selected = snapshot.range(&prefix, start_after).filter(|o| predicate.matches(o));
     let mut objects: Vec<Arc<CachedObject>> = Vec::new();
     let mut more = false;
     for o in selected {
@@ -89,7 +104,7 @@ pub async fn page(call: &Call<'_>) -> Result<Page, Status> {
     }
     let mut meta = json!({"resourceVersion": snapshot.revision().to_string()});
     if more && let Some(last) = objects.last() {
-        meta["continue"] = encode_token(snapshot.revision(), &last.key).into();
+        meta["continue"] = token(snapshot.revision(), &last.key).into();
         if predicate.is_everything() {
             let rest = snapshot.range(&prefix, Some(&last.key)).count();
             meta["remainingItemCount"] = rest.into();
@@ -126,21 +141,25 @@ fn check_match(version_match: Option<&str>, version: Option<u64>, token: Option<
     }
 }
 
-/// Where a list goes on: the revision it is exact at, and the last key it has given.
-fn encode_token(revision: u64, key: &str) -> String {
+/// Where a list goes on: the revision it is exact at (-1: whatever is there then), and the last key it has given.
+fn encode_token(revision: i64, key: &str) -> String {
     let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": key});
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
-fn decode_token(token: &str) -> Result<(u64, String), Status> {
+fn token(revision: u64, key: &str) -> String {
+    encode_token(i64::try_from(revision).unwrap_or(INCONSISTENT), key)
+}
+
+fn decode_token(token: &str) -> Result<(i64, String), Status> {
     let bad = || Status::bad_request("invalid continue token: continue key is not valid");
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(token.trim_end_matches('='))
         .map_err(|_| bad())?;
     let v: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-    let (revision, start) = (v.get("rv").and_then(Value::as_u64), v.get("start").and_then(Value::as_str));
+    let (revision, start) = (v.get("rv").and_then(Value::as_i64), v.get("start").and_then(Value::as_str));
     match (revision, start) {
-        (Some(r), Some(s)) if r > 0 => Ok((r, s.to_owned())),
+        (Some(r), Some(s)) if r > 0 || r == INCONSISTENT => Ok((r, s.to_owned())),
         _ => Err(bad()),
     }
 }
@@ -158,6 +177,10 @@ async fn continued(
     if !start.starts_with(&scope_prefix(call.kind, &call.info.namespace)) {
         return Err(Status::bad_request("continue key is not valid"));
     }
+    let Ok(revision) = u64::try_from(revision) else {
+        call.registry().freshen(Freshness::Consistent).await?;
+        return from_cache(call, predicate, limit, Some(&start));
+    };
     from_store(call, predicate, limit, revision, Some(start)).await
 }
 
@@ -182,6 +205,11 @@ async fn from_store(
             StorageError::Compacted { .. } if !continued => {
                 Status::expired("The resourceVersion for the provided list is too old.")
             }
+            StorageError::Compacted { .. } => {
+                let mut s = Status::expired(CONTINUE_EXPIRED);
+                s.continue_token = encode_token(INCONSISTENT, start_after.as_deref().unwrap_or_default());
+                s
+            }
             e => storage_status(call.kind, "", e),
         })?;
         start_after = page.entries.last().map(|e| e.key.to_string());
@@ -200,7 +228,7 @@ async fn from_store(
             if page.more
                 && let Some(last) = &start_after
             {
-                meta["continue"] = encode_token(revision, last).into();
+                meta["continue"] = token(revision, last).into();
                 if let (true, Some(n)) = (predicate.is_everything(), remaining) {
                     meta["remainingItemCount"] = n.into();
                 }
@@ -220,6 +248,7 @@ fn stream_list(kind: &Kind, form: Form, page: Page) -> Response<Body> {
         "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":[",
         page.meta
     );
+    let length = page.objects.iter().map(|o| o.bytes.len() as u64).sum();
     let convert = form == Form::Metadata || kind.conversion.is_some();
     let from_stored = kind.conversion.map(|c| c.from_stored);
     let state = (page.objects.into_iter(), true, false, Some(head));
@@ -253,6 +282,9 @@ fn stream_list(kind: &Kind, form: Form, page: Page) -> Response<Body> {
     let mut r = Response::new(Body::from_stream(body));
     r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if form == Form::Object {
+        r.extensions_mut().insert(Length(length));
+    }
     r
 }
 

@@ -5,6 +5,7 @@
 
 mod apply;
 mod binding;
+pub(crate) mod compress;
 mod computed;
 mod create;
 mod delete;
@@ -18,6 +19,7 @@ mod manager;
 mod node_proxy;
 pub(crate) mod openid;
 mod patch;
+mod proxy;
 pub mod respond;
 pub(crate) mod reviews;
 mod scale;
@@ -69,6 +71,11 @@ impl Call<'_> {
     /// The HTTP method.
     pub fn method(&self) -> &Method {
         &self.parts.method
+    }
+
+    /// The path and query as they were sent.
+    pub fn uri(&self) -> &http::Uri {
+        &self.parts.uri
     }
 
     /// The media type of the body.
@@ -155,7 +162,7 @@ pub async fn dispatch(
     }
     let (parts, body) = request.into_parts();
     let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
-    let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward");
+    let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
     let form = if streams { Form::Object } else { negotiate::form(accept)? };
     let query = Query::parse(parts.uri.query());
     let call = Call { server, info, kind, query, user, form, parts, body: Mutex::new(Some(body)) };
@@ -219,6 +226,7 @@ async fn below(call: Call<'_>) -> Answer {
         (Subresource::Scale, _) => scale::scale(call).await,
         (Subresource::Binding, _) => binding::bind(call).await,
         (Subresource::Eviction, _) => eviction::evict(call).await,
+        (Subresource::Proxy, _) => proxy::proxy(call).await,
         (Subresource::Token, _) => token::issue(call).await,
         (Subresource::Finalize, _) => finalize::finalize(call).await,
         (Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward, _) => {

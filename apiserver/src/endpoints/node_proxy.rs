@@ -9,30 +9,19 @@ use api_types::catalog::{self, Subresource};
 use api_types::meta::{self, str_at};
 use api_types::status::Status;
 use axum::body::Body;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::Call;
+use super::proxy::carry::{Backend, CarryError, carry};
 use super::respond::{self, Answer};
 use crate::registry::parse_stored;
 use crate::registry::read::Freshness;
 use crate::request::query::Query;
 
-/// How long an agent may take to accept a connection.
-const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// How much of an agent's refusal is read.
 const MAX_REFUSAL: usize = 16 * 1024;
-
-/// Headers that belong to one connection and are made anew for the next, but for upgrades.
-const HOP_HEADERS: [&str; 4] = ["keep-alive", "proxy-connection", "te", "transfer-encoding"];
 
 pub async fn forward(call: Call<'_>, subresource: Subresource) -> Answer {
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
@@ -136,7 +125,7 @@ fn stream_query(q: &Query) -> String {
 }
 
 /// Where the agent of a node listens: (host, port).
-async fn agent_address(call: &Call<'_>, node: &str) -> Result<(String, u16), Status> {
+pub(super) async fn agent_address(call: &Call<'_>, node: &str) -> Result<(String, u16), Status> {
     let kind = catalog::by_resource("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
     let found = call.registry().get(kind, "", node, Freshness::Any).await?;
     let node_object = parse_stored(&found.bytes)?;
@@ -161,63 +150,22 @@ async fn send(
     node: &str,
     (host, port): &(String, u16),
     target: &str,
-    mut request: Request<Body>,
+    request: Request<Body>,
 ) -> Answer {
-    let unreachable = |e: &dyn std::fmt::Display| {
-        Status::internal(format!("error dialing backend: node {node} ({host}:{port}): {e}"))
-    };
     let Some(tls) = server.node_tls() else {
         return Err(Status::internal("no client certificate for node agents is configured"));
     };
-    let connect = async {
-        let tcp = TcpStream::connect((host.as_str(), *port)).await?;
-        tcp.set_nodelay(true)?;
-        let name = ServerName::try_from(host.clone()).map_err(std::io::Error::other)?;
-        TlsConnector::from(tls.clone()).connect(name, tcp).await
-    };
-    let stream = timeout(CONNECT_TIMEOUT, connect)
-        .await
-        .map_err(|_| unreachable(&"connecting took too long"))?
-        .map_err(|e| unreachable(&e))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(&e))?;
-    server.tasks().spawn(async move {
-        if let Err(e) = connection.with_upgrades().await {
-            tracing::debug!(error = %e, "a connection to a node agent ended");
+    let agent = Backend { host: host.clone(), port: *port, tls: Some(tls.clone()) };
+    let answer = carry(server, &agent, target, request).await.map_err(|e| match e {
+        CarryError::Request(status) => status,
+        CarryError::Backend(e) => {
+            Status::internal(format!("error dialing backend: node {node} ({host}:{port}): {e}"))
         }
-    });
-    let upgrading = request.headers().contains_key(header::UPGRADE);
-    let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let outgoing = rewrite(request, host, *port, target)?;
-    let mut answer = sender.send_request(outgoing).await.map_err(|e| unreachable(&e))?;
-    if answer.status().is_success() {
-        return Ok(strip(answer.map(Body::new)));
+    })?;
+    if answer.status().is_success() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer);
     }
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refusal(answer.map(Body::new)).await);
-    }
-    let agent = hyper::upgrade::on(&mut answer);
-    let Some(client) = client else {
-        return Err(unreachable(&"the agent switched protocols unasked"));
-    };
-    server.tasks().spawn(async move {
-        let (client, agent) = match tokio::try_join!(client, agent) {
-            Ok(both) => both,
-            Err(e) => {
-                tracing::debug!(error = %e, "an upgrade to a node agent failed");
-                return;
-            }
-        };
-        let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
-        if let Err(e) = tokio::io::copy_bidirectional(&mut client, &mut agent).await {
-            tracing::debug!(error = %e, "a stream to a node agent broke");
-        }
-    });
-    let (parts, _) = answer.into_parts();
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = parts.headers;
-    Ok(response)
+    Err(refusal(answer).await)
 }
 
 /// What an agent says when it refuses, as the client should see it: its words for 400 and 500, upstream's generic
@@ -232,32 +180,6 @@ async fn refusal(answer: Response<Body>) -> Status {
         401 | 403 => Status::internal(format!("the node agent refuses the API server ({code}): {text}")),
         _ => Status::internal(text),
     }
-}
-
-/// The request as the agent gets it: its own path, no credentials of the client.
-fn rewrite(request: Request<Body>, host: &str, port: u16, target: &str) -> Result<Request<Body>, Status> {
-    let (mut parts, body) = request.into_parts();
-    let path: PathAndQuery =
-        target.parse().map_err(|_| Status::bad_request("the request has a malformed path"))?;
-    parts.uri = http::Uri::from(path);
-    parts.version = http::Version::HTTP_11;
-    parts.extensions.clear();
-    for h in HOP_HEADERS {
-        parts.headers.remove(h);
-    }
-    parts.headers.remove(header::AUTHORIZATION);
-    if let Ok(v) = HeaderValue::from_str(&format!("{host}:{port}")) {
-        parts.headers.insert(header::HOST, v);
-    }
-    Ok(Request::from_parts(parts, body))
-}
-
-fn strip(mut response: Response<Body>) -> Response<Body> {
-    for h in HOP_HEADERS {
-        response.headers_mut().remove(h);
-    }
-    response.headers_mut().remove(header::CONNECTION);
-    response
 }
 
 #[cfg(test)]

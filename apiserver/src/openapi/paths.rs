@@ -126,8 +126,8 @@ fn operation(kind: &Kind, action: &str, dialect: Dialect) -> Value {
 }
 
 fn below(kind: &Kind, s: Subresource, action: &str, dialect: Dialect) -> Value {
-    let gvk = s.body().unwrap_or((kind.group, kind.version, kind.kind));
-    let name = s.body().map_or(Some(kind.type_name.to_owned()), body_type).map(|t| full_name(&t));
+    let gvk = s.body(kind.kind).unwrap_or((kind.group, kind.version, kind.kind));
+    let name = s.body(kind.kind).map_or(Some(kind.type_name.to_owned()), body_type).map(|t| full_name(&t));
     let streams =
         matches!(s, Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward);
     let answer = name.clone().filter(|_| !streams).unwrap_or_default();

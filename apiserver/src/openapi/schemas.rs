@@ -19,7 +19,7 @@ pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> 
     let always = ["meta.v1.Status", "meta.v1.DeleteOptions", "meta.v1.ListMeta", "meta.v1.Patch"];
     let lists = kinds.iter().map(|k| format!("{}List", k.type_name));
     let own = kinds.iter().map(|k| k.type_name.to_owned());
-    let below = kinds.iter().flat_map(|k| k.subresources).filter_map(|s| body_type(s.body()?));
+    let below = kinds.iter().flat_map(|k| k.subresources.iter().filter_map(|s| body_type(s.body(k.kind)?)));
     for name in own.chain(lists).chain(below).chain(always.iter().map(|s| (*s).to_owned())) {
         if let Some(id) = table.find(&name) {
             let s = table.get(id);

@@ -16,7 +16,7 @@ use crate::authn::{ConnectionIdentity, UserInfo};
 use crate::authz::{self, Attributes, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::{dispatch, health, openid};
+use crate::endpoints::{compress, dispatch, health, openid};
 use crate::request::RequestInfo;
 use crate::request::query::Query;
 
@@ -36,6 +36,9 @@ impl Server {
         let name = selected.as_ref().and_then(|s| s.exact("metadata.name"));
         let info = RequestInfo::parse(request.method(), request.uri().path(), query.flag("watch"), name);
         let audit_id = audit_id(&mut request);
+        let packed = matches!(info.verb, "get" | "list")
+            && !info.is_long_running()
+            && compress::is_accepted(request.headers());
         let _counted = self.metrics.begin(&info);
         let answer = AssertUnwindSafe(self.checked(&info, &query, request)).catch_unwind().await;
         let mut response = match answer {
@@ -49,6 +52,9 @@ impl Server {
                 ))
             }
         };
+        if packed {
+            response = compress::compress(response);
+        }
         response.headers_mut().insert("audit-id", audit_id);
         self.metrics.end(&info, response.status(), started.elapsed());
         response

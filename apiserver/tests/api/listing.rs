@@ -1,5 +1,6 @@
 //! LIST: selectors, pages, versions, forms.
 
+use http::Method;
 use serde_json::json;
 
 use crate::common::objects::{configmap, labelled, pod};
@@ -128,8 +129,15 @@ async fn history_ends() {
     let at = first["metadata"]["resourceVersion"].as_str().unwrap();
     let last = version(&api.post(MAPS, &configmap("e")).await.created());
     api.server.registry().storage().compact(last).await.unwrap();
-    let message = api.get(&format!("{MAPS}?continue={token}")).await.refused(410, "Expired");
-    assert!(message.contains("continue"), "{message}");
+    let reply = api.get(&format!("{MAPS}?continue={token}&limit=2")).await;
+    let inexact = reply.body["metadata"]["continue"].as_str().unwrap().to_owned();
+    let message = reply.refused(410, "Expired");
+    assert!(message.contains("use the continue token in this response"), "{message}");
+    // Who would rather have the rest as it is now than begin again.
+    let rest = api.get(&format!("{MAPS}?continue={inexact}&limit=2")).await.ok();
+    assert_eq!(names(&rest).concat(), "bc");
+    let more = rest["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(names(&api.get(&format!("{MAPS}?continue={more}")).await.ok()).concat(), "de");
     let message = api
         .get(&format!("{MAPS}?resourceVersion={at}&resourceVersionMatch=Exact"))
         .await
@@ -196,4 +204,27 @@ async fn forms() {
     assert_eq!(all["items"].as_array().unwrap().len(), 4);
     let empty = api.get("/api/v1/namespaces/nowhere/configmaps").await.ok();
     assert_eq!(empty["items"], json!([]));
+}
+
+#[tokio::test]
+async fn large_answers_are_packed_for_those_who_ask() {
+    use std::io::Read;
+    let api = Api::start().await;
+    for name in ["a", "b"] {
+        let mut object = configmap(name);
+        object["data"] = json!({"text": "word ".repeat(20_000)});
+        api.post(MAPS, &object).await.created();
+    }
+    let plain = api.get(MAPS).await;
+    assert!(!plain.headers.contains_key("content-encoding"));
+    let packed = api.ask(Method::GET, MAPS).header("accept-encoding", "gzip").send().await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.raw.len() < plain.raw.len() / 10, "{} of {}", packed.raw.len(), plain.raw.len());
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(&packed.raw[..]).read_to_end(&mut text).unwrap();
+    assert_eq!(text, plain.raw);
+    // A small answer is not worth it.
+    let small =
+        api.ask(Method::GET, "/api/v1/namespaces/kube-system/configmaps").header("accept-encoding", "gzip");
+    assert!(!small.send().await.headers.contains_key("content-encoding"));
 }

@@ -29,6 +29,7 @@ mod owners;
 mod patching;
 mod pods;
 mod protocol;
+mod proxying;
 mod ratchet;
 mod resizing;
 mod rights;

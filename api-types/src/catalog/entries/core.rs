@@ -1,8 +1,8 @@
 //! The core group.
 
 use crate::catalog::Subresource::{
-    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Resize, Scale, Status,
-    Token,
+    Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Proxy, Resize, Scale,
+    Status, Token,
 };
 use crate::catalog::{Kind, Scope, SelectableField};
 use crate::kinds;
@@ -65,7 +65,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         short_names: &["no"],
         scope: Scope::Cluster,
-        subresources: &[Status],
+        subresources: &[Proxy, Status],
         storage: "minions",
         fields: &[SelectableField {
             name: "spec.unschedulable",
@@ -144,6 +144,7 @@ pub(super) const KINDS: &[Kind] = &[
             Exec,
             Log,
             PortForward,
+            Proxy,
             Resize,
             Status,
         ],
@@ -236,7 +237,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         short_names: &["svc"],
         categories: &["all"],
-        subresources: &[Status],
+        subresources: &[Proxy, Status],
         storage: "services/specs",
         fields: &[field("spec.clusterIP", &["spec", "clusterIP"]), field("spec.type", &["spec", "type"])],
         columns: &[
