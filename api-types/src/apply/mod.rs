@@ -33,3 +33,5 @@ pub mod update;
 
 #[cfg(test)]
 mod measure;
+#[cfg(test)]
+mod properties;
