@@ -4,6 +4,7 @@
 //! at their first request and kept as bytes.
 
 mod descriptions;
+mod gnostic;
 mod paths;
 mod schemas;
 
@@ -43,6 +44,7 @@ impl Dialect {
 #[derive(Default)]
 pub struct Documents {
     v2: OnceLock<Bytes>,
+    v2_protobuf: OnceLock<Bytes>,
     v3: Mutex<BTreeMap<String, Bytes>>,
 }
 
@@ -64,22 +66,15 @@ impl Documents {
         let json =
             accept.is_none_or(|a| a.contains("json") && !a.trim().ends_with("protobuf") || a.contains("*/*"));
         if !json && accept.is_some_and(|a| a.contains(PROTOBUF)) {
-            return Ok(skeleton());
+            let bytes = self.v2_protobuf.get_or_init(|| gnostic::encode(&swagger()).into());
+            let mut answer = document(bytes.clone());
+            answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROTOBUF_ANSWER));
+            return Ok(answer);
         }
         if !json {
             return Err(Status::not_acceptable(&["application/json", PROTOBUF]));
         }
-        let bytes = self.v2.get_or_init(|| {
-            let mut paths = serde_json::Map::new();
-            let mut types = Vec::new();
-            for k in catalog::all() {
-                paths::add(k, Dialect::V2, &mut paths);
-                types.push(k);
-            }
-            let document = json!({"swagger": "2.0", "info": info(), "paths": paths,
-                "definitions": schemas::closure(&types, Dialect::V2)});
-            Bytes::from(document.to_string())
-        });
+        let bytes = self.v2.get_or_init(|| Bytes::from(swagger().to_string()));
         Ok(document(bytes.clone()))
     }
 
@@ -102,32 +97,22 @@ impl Documents {
     }
 }
 
+/// The whole Swagger 2 document.
+fn swagger() -> Value {
+    let mut paths = serde_json::Map::new();
+    let mut types = Vec::new();
+    for k in catalog::all() {
+        paths::add(k, Dialect::V2, &mut paths);
+        types.push(k);
+    }
+    json!({"swagger": "2.0", "info": info(), "paths": paths,
+        "definitions": schemas::closure(&types, Dialect::V2)})
+}
+
+/// What the protobuf form calls itself in an answer: an `@` is not allowed there.
+const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 /// The media type in which older clients ask for version 2.
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-
-/// A document without paths in gnostic's protobuf form. Clients that read version 3 ask for it only to learn whether a
-/// kind is known, which then falls to discovery; the whole document in this form is not served yet.
-fn skeleton() -> http::Response<axum::body::Body> {
-    fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
-        out.push(number << 3 | 2);
-        out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
-        out.extend_from_slice(bytes);
-    }
-    let mut info = Vec::new();
-    field(1, b"Kubernetes", &mut info);
-    field(2, crate::discovery::VERSION.2.as_bytes(), &mut info);
-    let mut document = Vec::new();
-    // Document: swagger = 1, info = 2, paths = 8.
-    field(1, b"2.0", &mut document);
-    field(2, &info, &mut document);
-    field(8, b"", &mut document);
-    let mut r = http::Response::new(axum::body::Body::from(document));
-    r.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"),
-    );
-    r
-}
 
 fn info() -> Value {
     json!({"title": "Kubernetes", "version": crate::discovery::VERSION.2})

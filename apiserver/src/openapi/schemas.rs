@@ -39,7 +39,7 @@ pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> 
             }
         }
     }
-    for (name, schema) in primitives() {
+    for (name, schema) in primitives(dialect) {
         out.insert(name.to_owned(), schema);
     }
     out
@@ -68,16 +68,17 @@ const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 
-fn primitives() -> [(&'static str, Value); 4] {
-    [
-        (TIME, json!({"type": "string", "format": "date-time"})),
-        (MICRO_TIME, json!({"type": "string", "format": "date-time"})),
-        (QUANTITY, json!({"oneOf": [{"type": "string"}, {"type": "number"}]})),
-        (
-            INT_OR_STRING,
+fn primitives(dialect: Dialect) -> [(&'static str, Value); 4] {
+    let time = json!({"type": "string", "format": "date-time"});
+    // Swagger 2 has no alternatives: there both are texts, as upstream writes them.
+    let (quantity, int_or_string) = match dialect {
+        Dialect::V2 => (json!({"type": "string"}), json!({"type": "string", "format": "int-or-string"})),
+        Dialect::V3 => (
+            json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
             json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
         ),
-    ]
+    };
+    [(TIME, time.clone()), (MICRO_TIME, time), (QUANTITY, quantity), (INT_OR_STRING, int_or_string)]
 }
 
 fn structure(s: &Struct, table: &Table, dialect: Dialect, descriptions: &Descriptions) -> Value {
