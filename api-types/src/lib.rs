@@ -4,11 +4,13 @@
 //! * [`catalog`]: the kinds that are served, one entry each; [`kinds`] holds their strategies.
 //! * [`meta`]: reading and writing object metadata inside a [`serde_json::Value`].
 //! * [`quantity`], [`selector`], [`intstr`], [`names`], [`cron`]: the small languages inside objects.
+//! * [`amounts`] and [`quota`]: what pods ask for, and what objects count for in a quota.
 //! * [`patch`]: JSON patch, merge patch and strategic merge patch.
 //! * [`field`] and [`status`]: how a refusal is told to a client.
 //!
 //! There is no I/O here, and this crate depends on no other crate of the project.
 
+pub mod amounts;
 pub mod apply;
 pub mod catalog;
 pub mod cron;
@@ -20,6 +22,7 @@ pub mod meta;
 pub mod names;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;
