@@ -62,6 +62,11 @@ impl Quantity {
         saturate(div_up(self.nanos, NANO / 1000))
     }
 
+    /// The amount in billionths, exact.
+    pub fn nano_value(&self) -> i128 {
+        self.nanos
+    }
+
     /// The family of suffixes it is printed in.
     pub fn format(&self) -> Format {
         self.format

@@ -1,9 +1,11 @@
 //! Admission: the last word before a write, one plugin a file.
 //!
-//! Plugins run in the order of upstream's recommended list; those that change objects run before those that only
-//! refuse. A plugin that calls out (a webhook) fits the same trait.
+//! Plugins run in the order of upstream's recommended list, in two rounds: the first may change the object and runs
+//! before it is validated, the second only judges what will be written. The last to judge is the quota: what it
+//! charges is given back when the write fails after all. A plugin that calls out (a webhook) fits the same trait.
 
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -20,6 +22,7 @@ use serde_json::Value;
 
 use crate::authn::UserInfo;
 use crate::authz::Authorization;
+use crate::cache::CachedObject;
 use crate::registry::{Registry, Write};
 
 /// What is done to the object.
@@ -53,6 +56,9 @@ pub struct Attributes<'a> {
     pub object: &'a mut Value,
     /// The object as it is.
     pub old: Option<&'a Value>,
+    /// What refusals call an object that has got its generated name only within the registry: upstream's plugins
+    /// that change objects see the stem.
+    pub stem: Option<String>,
 }
 
 impl<'a> Attributes<'a> {
@@ -75,7 +81,13 @@ impl<'a> Attributes<'a> {
             dry_run: write.dry_run,
             object,
             old,
+            stem: None,
         }
+    }
+
+    /// The same, with the stem that the name is generated from.
+    pub fn with_stem(self, stem: Option<String>) -> Self {
+        Self { stem, ..self }
     }
 
     /// Whether this is a write of a core kind itself, not of one of its subresources.
@@ -85,18 +97,36 @@ impl<'a> Attributes<'a> {
 
     /// A refusal.
     fn forbidden(&self, why: &str) -> Status {
-        Status::forbidden(self.kind.group, self.kind.plural, &self.name, why)
+        let name = self.stem.as_ref().unwrap_or(&self.name);
+        Status::forbidden(self.kind.group, self.kind.plural, name, why)
     }
 }
 
-/// One rule about writes. May change `attributes.object`; must not write anything itself.
+/// One rule about writes. Must not write anything itself.
 #[async_trait]
 pub trait Plugin: Send + Sync {
     /// Its name in `--enable-admission-plugins`.
     fn name(&self) -> &'static str;
 
-    /// Changes or refuses the write.
-    async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status>;
+    /// Changes or refuses the write, before the object is validated.
+    async fn admit(&self, _registry: &Registry, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Refuses the write, when the object is known to be valid and as it would be written. Not asked about deletions.
+    async fn validate(&self, _registry: &Registry, _attributes: &Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// The objects of a kind in a namespace (all, for one without namespaces), as the cache has them. Costs one look-up
+/// when there are none.
+fn cached(registry: &Registry, kind: &Kind, namespace: &str) -> Result<Vec<Arc<CachedObject>>, Status> {
+    let snapshot = registry.resource(kind)?.snapshot();
+    if snapshot.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(snapshot.range(&kind.key(namespace, ""), None).cloned().collect())
 }
 
 /// The plugins in their order.
@@ -107,6 +137,7 @@ impl Chain {
     pub fn new(authorization: Arc<Authorization>) -> Self {
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
             Box::new(priority::Priority),
@@ -115,10 +146,18 @@ impl Chain {
         ])
     }
 
-    /// Runs all plugins; the first refusal ends the write.
+    /// The first round; the first refusal ends the write.
     pub async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         for p in &self.0 {
             p.admit(registry, attributes).await?;
+        }
+        Ok(())
+    }
+
+    /// The second round; the first refusal ends the write.
+    pub async fn validate(&self, registry: &Registry, attributes: &Attributes<'_>) -> Result<(), Status> {
+        for p in &self.0 {
+            p.validate(registry, attributes).await?;
         }
         Ok(())
     }

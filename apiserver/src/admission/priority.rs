@@ -1,18 +1,18 @@
-//! A pod's priority class becomes a number. Without PriorityClass objects only the built-in classes are known.
+//! A pod's priority class becomes a number and a policy; and only one class is the default.
 
-use api_types::meta::{default_to, object_mut};
+use api_types::catalog;
+use api_types::meta::{self, object_mut, str_at};
 use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Plugin};
-use crate::registry::Registry;
+use super::{Attributes, Operation, Plugin, cached};
+use crate::registry::read::Freshness;
+use crate::registry::{Registry, parse_stored};
 
 pub struct Priority;
 
-/// Classes every cluster has.
-const SYSTEM: [(&str, i64); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+const GROUP: &str = "scheduling.k8s.io";
 
 #[async_trait]
 impl Plugin for Priority {
@@ -20,34 +20,114 @@ impl Plugin for Priority {
         "Priority"
     }
 
-    async fn admit(&self, _registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
-        if a.operation != Operation::Create || !a.is_core("pods") {
+    async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
+        if !a.is_core("pods") {
             return Ok(());
         }
-        let refused = a.name.clone();
-        let Value::Object(root) = &mut *a.object else { return Ok(()) };
-        let spec = object_mut(root, "spec");
-        let class = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or("").to_owned();
-        let value = match class.as_str() {
-            "" => 0,
-            name => match SYSTEM.iter().find(|(n, _)| *n == name) {
-                Some((_, v)) => *v,
-                None => {
-                    let why = format!("no PriorityClass with name {name} was found");
-                    return Err(Status::forbidden("", "pods", &refused, &why));
-                }
-            },
-        };
-        if let Some(asked) = spec.get("priority").and_then(Value::as_i64)
-            && asked != value
-        {
-            let why = format!(
-                "the integer value of priority ({asked}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
-            );
-            return Err(Status::forbidden("", "pods", &refused, &why));
+        match (a.operation, a.old) {
+            (Operation::Create, _) => decide(registry, a).await,
+            (Operation::Update, Some(old)) => {
+                keep(a.object, old);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        spec.insert("priority".into(), value.into());
-        default_to(spec, "preemptionPolicy", "PreemptLowerPriority");
-        Ok(())
     }
+
+    async fn validate(&self, registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {
+        let is_default = || a.object.get("globalDefault") == Some(&Value::Bool(true));
+        if a.kind.group != GROUP || a.kind.plural != "priorityclasses" || !is_default() {
+            return Ok(());
+        }
+        match default_class(registry)? {
+            Some(class) if a.operation == Operation::Create || meta::name(&class) != a.name => Err(a
+                .forbidden(&format!(
+                    "PriorityClass {} is already marked as default. Only one default can exist",
+                    meta::name(&class)
+                ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an update leaves out stays as it was decided.
+fn keep(pod: &mut Value, old: &Value) {
+    let Some(Value::Object(spec)) = pod.get_mut("spec") else { return };
+    for field in ["priority", "preemptionPolicy"] {
+        if let (None, Some(before)) = (spec.get(field), meta::at(old, &["spec", field])) {
+            spec.insert(field.into(), before.clone());
+        }
+    }
+}
+
+async fn decide(registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
+    let name = str_at(a.object, &["spec", "priorityClassName"]);
+    let class =
+        if name.is_empty() { default_class(registry)? } else { Some(named(registry, a, name).await?) };
+    let (name, value, policy) = match &class {
+        Some(c) => (
+            meta::name(c),
+            c.get("value").and_then(Value::as_i64).unwrap_or(0),
+            c.get("preemptionPolicy").and_then(Value::as_str),
+        ),
+        None => ("", 0, Some("PreemptLowerPriority")),
+    };
+    let asked = meta::at(a.object, &["spec", "priority"]).and_then(Value::as_i64);
+    if let Some(asked) = asked.filter(|asked| *asked != value) {
+        return Err(a.forbidden(&format!(
+            "the integer value of priority ({asked}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+        )));
+    }
+    let asked = meta::at(a.object, &["spec", "preemptionPolicy"]).and_then(Value::as_str);
+    if let (Some(asked), Some(policy)) = (asked, policy)
+        && asked != policy
+    {
+        return Err(a.forbidden(&format!(
+            "the string value of PreemptionPolicy ({asked}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        )));
+    }
+    let Value::Object(root) = &mut *a.object else { return Ok(()) };
+    let spec = object_mut(root, "spec");
+    if !name.is_empty() {
+        spec.insert("priorityClassName".into(), name.into());
+    }
+    spec.insert("priority".into(), value.into());
+    if let Some(policy) = policy {
+        spec.insert("preemptionPolicy".into(), policy.into());
+    }
+    Ok(())
+}
+
+async fn named(registry: &Registry, a: &Attributes<'_>, name: &str) -> Result<Value, Status> {
+    let kind = catalog::by_resource(GROUP, "v1", "priorityclasses");
+    let kind = kind.ok_or_else(|| Status::internal("priority classes are not served"))?;
+    let found = match registry.peek(kind, "", name) {
+        Some(class) => class,
+        // It may have been created a moment ago elsewhere.
+        None => registry.get(kind, "", name, Freshness::Consistent).await.map_err(|e| match e.reason {
+            "NotFound" => a.forbidden(&format!("no PriorityClass with name {name} was found")),
+            _ => e,
+        })?,
+    };
+    parse_stored(&found.bytes)
+}
+
+/// The class of pods that name none: of several (made at the same moment) the one with the lowest value.
+fn default_class(registry: &Registry) -> Result<Option<Value>, Status> {
+    const MARK: &[u8] = br#""globalDefault":true"#;
+    let Some(kind) = catalog::by_resource(GROUP, "v1", "priorityclasses") else { return Ok(None) };
+    let mut found: Option<Value> = None;
+    let value = |c: &Value| c.get("value").and_then(Value::as_i64).unwrap_or(0);
+    for class in cached(registry, kind, "")? {
+        // Nearly no class is: do not parse them all for every pod.
+        if !class.bytes.windows(MARK.len()).any(|w| w == MARK) {
+            continue;
+        }
+        let class = parse_stored(&class.bytes)?;
+        let is_default = class.get("globalDefault") == Some(&Value::Bool(true));
+        if is_default && found.as_ref().is_none_or(|known| value(&class) < value(known)) {
+            found = Some(class);
+        }
+    }
+    Ok(found)
 }

@@ -46,13 +46,15 @@ impl Registry {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         check_namespace(kind, namespace, &mut object)?;
+        let stem = meta::name(&object).is_empty().then(|| meta::field(&object, "generateName").to_owned());
         begin(kind, &mut object);
         kind.strategy.default(&mut object);
         super::owners::on_create(kind, &mut object, write);
+        let attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
+        self.admission.admit(self, &mut attributes.with_stem(stem)).await?;
+        // After the plugins: the status of a new object may follow from what they have put in.
         kind.strategy.prepare_for_create(&mut object);
         kind.strategy.note_requester(&mut object, &write.user.as_requester());
-        let mut attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
-        self.admission.admit(self, &mut attributes).await?;
         let name = meta::name(&object).to_owned();
         let mut errors = ErrorList::new();
         object_meta::validate(&object, kind, &mut errors);
@@ -61,6 +63,8 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
         }
+        let attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
+        self.admission.validate(self, &attributes).await?;
         let claim = self.allocators.on_create(kind, &mut object, write.dry_run).await?;
         if write.dry_run {
             self.freshen(super::read::Freshness::Consistent).await?;

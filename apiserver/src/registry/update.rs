@@ -177,6 +177,8 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors).into());
         }
+        let attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
+        self.admission.validate(self, &attributes).await?;
         let claim = self.allocators.on_update(kind, &mut new, old, write.dry_run).await?;
         if write.dry_run {
             return Ok(new);
