@@ -4,8 +4,8 @@ use api_types::catalog::{Kind, Subresource};
 use api_types::schema::Table;
 use serde_json::{Map, Value, json};
 
-use super::Dialect;
 use super::schemas::body_type;
+use super::{Dialect, ReviewKind};
 
 /// Adds the paths of a kind.
 pub fn add(kind: &Kind, dialect: Dialect, paths: &mut Map<String, Value>) {
@@ -47,6 +47,22 @@ pub fn add(kind: &Kind, dialect: Dialect, paths: &mut Map<String, Value>) {
         shared_parameters(&mut item, kind, true, dialect);
         paths.insert(format!("{base}/{{name}}/{}", s.path()), item);
     }
+}
+
+/// Adds the path of a review: it can be posted and nothing else.
+pub fn add_review(review: &ReviewKind, dialect: Dialect, paths: &mut Map<String, Value>) {
+    let own = full_name(&review.type_name());
+    let place = if review.namespaced { "namespaces/{namespace}/" } else { "" };
+    let path = format!("/apis/{}/v1/{place}{}", review.group, review.plural);
+    let of = Of { group: review.group, version: "v1", kind: review.kind };
+    let gvk = (review.group, "v1", review.kind);
+    let mut item = json!({"post": build(&of, "", "post", Some(own.clone()), &own, gvk, dialect)});
+    let mut parameters = vec![parameter("pretty", "query", "string", dialect)];
+    if review.namespaced {
+        parameters.insert(0, parameter("namespace", "path", "string", dialect));
+    }
+    item["parameters"] = parameters.into();
+    paths.insert(path, item);
 }
 
 fn parameter(name: &str, place: &str, ty: &str, dialect: Dialect) -> Value {
@@ -122,7 +138,7 @@ fn operation(kind: &Kind, action: &str, dialect: Dialect) -> Value {
         "delete" | "deletecollection" => (Some(DELETE_OPTIONS.to_owned()), STATUS.to_owned()),
         _ => (None, own),
     };
-    build(kind, "", action, body, &answer, (kind.group, kind.version, kind.kind), dialect)
+    build(&Of::kind(kind), "", action, body, &answer, (kind.group, kind.version, kind.kind), dialect)
 }
 
 fn below(kind: &Kind, s: Subresource, action: &str, dialect: Dialect) -> Value {
@@ -136,11 +152,24 @@ fn below(kind: &Kind, s: Subresource, action: &str, dialect: Dialect) -> Value {
         "put" | "post" if !streams => name,
         _ => None,
     };
-    build(kind, s.path(), action, body, &answer, gvk, dialect)
+    build(&Of::kind(kind), s.path(), action, body, &answer, gvk, dialect)
+}
+
+/// What an operation is about.
+struct Of<'a> {
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
+}
+
+impl<'a> Of<'a> {
+    fn kind(kind: &'a Kind) -> Self {
+        Self { group: kind.group, version: kind.version, kind: kind.kind }
+    }
 }
 
 fn build(
-    kind: &Kind,
+    kind: &Of<'_>,
     below: &str,
     action: &str,
     body: Option<String>,

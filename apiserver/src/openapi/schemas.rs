@@ -7,10 +7,11 @@ use api_types::schema::{Field, ListType, Struct, Table, Type};
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
+use super::ReviewKind;
 use super::descriptions::Descriptions;
 
-/// The schemas of these kinds, their lists, and all they refer to.
-pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> {
+/// The schemas of these kinds, their lists, these reviews, and all they refer to.
+pub fn closure(kinds: &[&'static Kind], reviews: &[ReviewKind], dialect: Dialect) -> Map<String, Value> {
     let table = Table::builtin();
     let descriptions = Descriptions::read();
     let mut out = Map::new();
@@ -20,7 +21,8 @@ pub fn closure(kinds: &[&'static Kind], dialect: Dialect) -> Map<String, Value> 
     let lists = kinds.iter().map(|k| format!("{}List", k.type_name));
     let own = kinds.iter().map(|k| k.type_name.to_owned());
     let below = kinds.iter().flat_map(|k| k.subresources.iter().filter_map(|s| body_type(s.body(k.kind)?)));
-    for name in own.chain(lists).chain(below).chain(always.iter().map(|s| (*s).to_owned())) {
+    let asked = reviews.iter().map(ReviewKind::type_name);
+    for name in own.chain(lists).chain(below).chain(asked).chain(always.iter().map(|s| (*s).to_owned())) {
         if let Some(id) = table.find(&name) {
             let s = table.get(id);
             if seen.insert(s.name) {
@@ -120,6 +122,9 @@ fn structure(s: &Struct, table: &Table, dialect: Dialect, descriptions: &Descrip
 fn group_version_kinds(type_name: &str) -> Vec<Value> {
     let of = |k: &Kind, kind: &str| json!({"group": k.group, "version": k.version, "kind": kind});
     let stem = type_name.strip_suffix("List");
+    if let Some(r) = ReviewKind::all().find(|r| r.type_name() == type_name) {
+        return vec![json!({"group": r.group, "version": "v1", "kind": r.kind})];
+    }
     catalog::all()
         .iter()
         .filter_map(|k| {

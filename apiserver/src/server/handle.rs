@@ -80,9 +80,9 @@ impl Server {
         self.authorize(&user, info, query)?;
         let _slot = self.slot(info, &user)?;
         if info.is_long_running() {
-            return self.route(info, user, request).await;
+            return self.route(info, query, user, request).await;
         }
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.route(info, user, request)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.route(info, query, user, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Status::timeout(format!(
                 "Timeout: request did not complete within the allowed duration of {}s",
@@ -141,6 +141,7 @@ impl Server {
     async fn route(
         self: &Arc<Self>,
         info: &RequestInfo,
+        query: &Query,
         user: Arc<UserInfo>,
         request: Request<Body>,
     ) -> Answer {
@@ -160,7 +161,7 @@ impl Server {
         if let Some(answer) = discovery::answer(&info.path, accept) {
             return answer;
         }
-        if let Some(answer) = self.documents.answer(&info.path, accept) {
+        if let Some(answer) = self.documents.answer(&info.path, query.get("hash"), &parts.headers) {
             return answer;
         }
         if let Some(answer) = openid::answer(self, &info.path) {

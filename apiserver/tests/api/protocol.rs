@@ -167,3 +167,30 @@ async fn health_and_metrics() {
     let text = String::from_utf8_lossy(&metrics.raw);
     assert!(text.contains("apiserver_request_total") && text.contains("resource=\"configmaps\""), "{text}");
 }
+
+#[tokio::test]
+async fn documents_are_kept_by_their_hash() {
+    let api = Api::start().await;
+    let index = api.get("/openapi/v3").await.ok();
+    let paths = index["paths"].as_object().unwrap();
+    for place in ["api/v1", "apis/apps/v1", "apis/authentication.k8s.io/v1", "apis/autoscaling/v2"] {
+        let url = paths[place]["serverRelativeURL"].as_str().unwrap();
+        let reply = api.get(url).await;
+        assert!(reply.headers["cache-control"].to_str().unwrap().contains("immutable"), "{place}");
+        let tag = reply.headers["etag"].to_str().unwrap().to_owned();
+        assert!(!reply.ok()["paths"].as_object().unwrap().is_empty(), "{place}");
+        let again = api.ask(Method::GET, url).header("if-none-match", &tag).send().await;
+        assert_eq!((again.code.as_u16(), again.raw.len()), (304, 0));
+        let old = api.get(&format!("/openapi/v3/{place}?hash=OLD")).await;
+        assert_eq!((old.code.as_u16(), old.headers["location"].to_str().unwrap()), (301, url));
+    }
+    let of = |group: &str| format!("/openapi/v3/apis/{group}/v1");
+    let reviews = api.get(&of("authentication.k8s.io")).await.ok();
+    let review = &reviews["components"]["schemas"]["io.k8s.api.authentication.v1.TokenReview"];
+    assert_eq!(review["x-kubernetes-group-version-kind"][0]["kind"], "TokenReview");
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let reply = api.ask(Method::GET, "/openapi/v2").accept(protobuf).send().await;
+    assert_eq!(reply.code, 200);
+    assert!(reply.raw.starts_with(b"\x0a\x032.0"), "swagger: 2.0");
+    assert!(reply.raw.len() > 500_000, "{}", reply.raw.len());
+}
