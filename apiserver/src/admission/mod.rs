@@ -10,6 +10,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod rbac_escalation;
+mod resource_quota;
 mod service_account;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::authn::UserInfo;
 use crate::authz::Authorization;
 use crate::cache::CachedObject;
 use crate::registry::{Registry, Write};
+pub use resource_quota::Charges;
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +131,16 @@ fn cached(registry: &Registry, kind: &Kind, namespace: &str) -> Result<Vec<Arc<C
     Ok(snapshot.range(&kind.key(namespace, ""), None).cloned().collect())
 }
 
-/// The plugins in their order.
-pub struct Chain(Vec<Box<dyn Plugin>>);
+/// The plugins in their order, and the quota after all of them.
+pub struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+    quota: resource_quota::ResourceQuota,
+}
 
 impl Chain {
     /// The plugins that are always in force.
     pub fn new(authorization: Arc<Authorization>) -> Self {
-        Self(vec![
+        let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
@@ -143,27 +148,35 @@ impl Chain {
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
             Box::new(rbac_escalation::RbacEscalation(authorization)),
-        ])
+        ];
+        Self { plugins, quota: resource_quota::ResourceQuota::new() }
     }
 
     /// The first round; the first refusal ends the write.
     pub async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        for p in &self.0 {
+        for p in &self.plugins {
             p.admit(registry, attributes).await?;
         }
         Ok(())
     }
 
-    /// The second round; the first refusal ends the write.
-    pub async fn validate(&self, registry: &Registry, attributes: &Attributes<'_>) -> Result<(), Status> {
-        for p in &self.0 {
+    /// The second round; the first refusal ends the write. Gives what quotas were charged, to be given back by
+    /// [`Self::refund`] when nothing is written.
+    pub async fn validate(&self, registry: &Registry, attributes: &Attributes<'_>) -> Result<Charges, Status> {
+        for p in &self.plugins {
             p.validate(registry, attributes).await?;
         }
-        Ok(())
+        self.quota.charge(registry, attributes).await
+    }
+
+    /// Gives back what was charged for a write that failed.
+    pub async fn refund(&self, registry: &Registry, charges: Charges) {
+        self.quota.refund(registry, charges).await;
     }
 
     /// The names of the plugins in force.
     pub fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|p| p.name()).collect()
+        let plugins = self.plugins.iter().map(|p| p.name());
+        plugins.chain([resource_quota::ResourceQuota::NAME]).collect()
     }
 }

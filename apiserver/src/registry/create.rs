@@ -64,8 +64,14 @@ impl Registry {
             return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
         }
         let attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
-        self.admission.validate(self, &attributes).await?;
-        let claim = self.allocators.on_create(kind, &mut object, write.dry_run).await?;
+        let charges = self.admission.validate(self, &attributes).await?;
+        let claim = match self.allocators.on_create(kind, &mut object, write.dry_run).await {
+            Ok(claim) => claim,
+            Err(e) => {
+                self.admission.refund(self, charges).await;
+                return Err(e);
+            }
+        };
         if write.dry_run {
             self.freshen(super::read::Freshness::Consistent).await?;
             if self.peek(kind, namespace, &name).is_some() {
@@ -86,6 +92,7 @@ impl Registry {
                     claim.keep().await;
                 } else {
                     claim.undo().await;
+                    self.admission.refund(self, charges).await;
                 }
                 Err(storage_status(kind, &name, e))
             }

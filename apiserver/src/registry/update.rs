@@ -178,8 +178,14 @@ impl Registry {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors).into());
         }
         let attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
-        self.admission.validate(self, &attributes).await?;
-        let claim = self.allocators.on_update(kind, &mut new, old, write.dry_run).await?;
+        let charges = self.admission.validate(self, &attributes).await?;
+        let claim = match self.allocators.on_update(kind, &mut new, old, write.dry_run).await {
+            Ok(claim) => claim,
+            Err(e) => {
+                self.admission.refund(self, charges).await;
+                return Err(e.into());
+            }
+        };
         if write.dry_run {
             return Ok(new);
         }
@@ -211,6 +217,7 @@ impl Registry {
                     claim.forget();
                 } else {
                     claim.undo().await;
+                    self.admission.refund(self, charges).await;
                 }
                 Err(Swap::from_storage(kind, name, e))
             }

@@ -5,6 +5,7 @@
 
 mod admitting_limits;
 mod admitting_priority;
+mod admitting_quotas;
 mod allocating;
 mod common;
 
@@ -37,6 +38,7 @@ mod resizing;
 mod rights;
 mod secrets;
 mod services;
+mod snapshots;
 mod tokens;
 mod updating;
 mod validation;
