@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{NodeArgs, ServerArgs, Store};
+use crate::cli::{NodeArgs, ServerArgs, Store, StoreArgs};
 use crate::credentials;
 use crate::kubeconfig;
 use crate::machine;
@@ -93,24 +93,34 @@ pub fn server_url(args: &ServerArgs) -> String {
     format!("https://{host}:{}", args.port)
 }
 
+/// How etcd is reached, if it is the store.
+pub fn etcd_options(args: &StoreArgs) -> Option<EtcdOptions> {
+    if args.datastore != Store::Etcd && args.etcd_endpoints.is_empty() {
+        return None;
+    }
+    let endpoints = if args.etcd_endpoints.is_empty() {
+        vec!["http://127.0.0.1:2379".to_owned()]
+    } else {
+        args.etcd_endpoints.clone()
+    };
+    Some(EtcdOptions {
+        ca_file: args.etcd_cafile.clone(),
+        cert_file: args.etcd_certfile.clone(),
+        key_file: args.etcd_keyfile.clone(),
+        ..EtcdOptions::new(endpoints)
+    })
+}
+
 /// Opens the store and serves the API.
 pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) -> Result<Running> {
     let paths = Paths::from(&args.dirs);
-    let datastore = if args.datastore == Store::Etcd || !args.etcd_endpoints.is_empty() {
-        let endpoints = if args.etcd_endpoints.is_empty() {
-            vec!["http://127.0.0.1:2379".to_owned()]
-        } else {
-            args.etcd_endpoints.clone()
-        };
-        Datastore::Etcd(EtcdOptions {
-            ca_file: args.etcd_cafile.clone(),
-            cert_file: args.etcd_certfile.clone(),
-            key_file: args.etcd_keyfile.clone(),
-            ..EtcdOptions::new(endpoints)
-        })
-    } else {
-        paths::private_dir(&paths.store()).context("making the store's directory")?;
-        Datastore::Embedded(paths.store())
+    let history = Duration::from_secs(args.history_minutes.max(1) * 60);
+    let datastore = match etcd_options(&args.store) {
+        Some(options) => Datastore::Etcd(EtcdOptions { compaction_interval: Some(history), ..options }),
+        None => {
+            paths::private_dir(&paths.store()).context("making the store's directory")?;
+            Datastore::Embedded(paths.store())
+        }
     };
     let config = apiserver::Config {
         listen: SocketAddr::new(args.bind_address, args.port),
@@ -121,7 +131,7 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         datastore,
         service_network: args.service_cidr,
         node_ports: args.node_ports,
-        history: Duration::from_secs(args.history_minutes.max(1) * 60),
+        history,
         max_in_flight: (400, 200),
         service_accounts: Some(apiserver::ServiceAccountConfig {
             signing_key: args

@@ -39,6 +39,9 @@ pub enum Command {
     /// Work with container images of this machine.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Save all objects to a file, or start again from one.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Control plane and node agent in one process: what `up` starts.
     #[command(hide = true)]
     Run(RunArgs),
@@ -64,12 +67,9 @@ pub enum Store {
     Etcd,
 }
 
-/// Options of the control plane.
+/// Which store.
 #[derive(Clone, Debug, Args)]
-pub struct ServerArgs {
-    /// Directories.
-    #[command(flatten)]
-    pub dirs: DataDir,
+pub struct StoreArgs {
     /// Where objects are kept.
     #[arg(long, value_enum, default_value = "embedded")]
     pub datastore: Store,
@@ -85,6 +85,17 @@ pub struct ServerArgs {
     /// Key of that certificate.
     #[arg(long, requires = "etcd_certfile")]
     pub etcd_keyfile: Option<PathBuf>,
+}
+
+/// Options of the control plane.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Directories.
+    #[command(flatten)]
+    pub dirs: DataDir,
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Address the API server listens on.
     #[arg(long, default_value = "0.0.0.0")]
     pub bind_address: IpAddr,
@@ -259,6 +270,40 @@ pub enum ImageCommand {
         /// Make /bin/sh and the other names of a busybox at /bin/busybox.
         #[arg(long)]
         busybox: Option<PathBuf>,
+    },
+}
+
+/// Commands about snapshots. The file holds every object with its secrets; keep <data-dir>/pki beside it.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Save all objects as they are at one moment, while the cluster runs or not.
+    Save {
+        /// Directories.
+        #[command(flatten)]
+        dirs: DataDir,
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Where to; what is there is replaced.
+        file: PathBuf,
+    },
+    /// Make the store of a stopped cluster from a file.
+    Restore {
+        /// Directories.
+        #[command(flatten)]
+        dirs: DataDir,
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Replace the store that is there; it is moved aside, not deleted.
+        #[arg(long)]
+        force: bool,
+        /// How far revisions go on past the snapshot's, so that none is given out twice: more than what was written
+        /// since it was made. A thousand million when not given; 10,000 with etcd, which needs a write for each.
+        #[arg(long, value_name = "N")]
+        bump_revision: Option<u64>,
+        /// The file.
+        file: PathBuf,
     },
 }
 

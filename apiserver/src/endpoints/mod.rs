@@ -23,6 +23,7 @@ mod proxy;
 pub mod respond;
 pub(crate) mod reviews;
 mod scale;
+pub(crate) mod snapshot;
 mod token;
 mod update;
 mod watch;

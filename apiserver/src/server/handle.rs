@@ -16,7 +16,7 @@ use crate::authn::{ConnectionIdentity, UserInfo};
 use crate::authz::{self, Attributes, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::{compress, dispatch, health, openid};
+use crate::endpoints::{compress, dispatch, health, openid, snapshot};
 use crate::request::RequestInfo;
 use crate::request::query::Query;
 
@@ -168,6 +168,7 @@ impl Server {
             return Ok(answer);
         }
         match info.path.as_str() {
+            snapshot::PATH => snapshot::answer(self).await,
             "/metrics" => Ok(self.metrics.answer(self)),
             "/" => Ok(respond::json(StatusCode::OK, &root_paths())),
             path if discovery::serves(path) => Err(Status::no_such_path()),
@@ -195,6 +196,7 @@ fn root_paths() -> serde_json::Value {
             "/openapi/v3",
             "/openid/v1/jwks",
             "/readyz",
+            snapshot::PATH,
             "/version",
         ]
         .map(String::from),

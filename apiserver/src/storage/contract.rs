@@ -257,6 +257,22 @@ pub(crate) async fn keys_expire(store: &dyn Storage) {
     assert!(again > got[3].revision);
 }
 
+pub(crate) async fn exports_tell_what_is_left_to_live(store: &dyn Storage) {
+    let ttl = Some(Duration::from_secs(600));
+    store.create("/registry/p/a", value("1"), ttl).await.unwrap();
+    store.create("/registry/p/b", value("1"), None).await.unwrap();
+    let kept = store.create("/registry/p/c", value("1"), ttl).await.unwrap();
+    store.update("/registry/p/c", value("2"), kept, None).await.unwrap();
+    let (page, left) = store.export("/registry/p/", ListOptions::default()).await.unwrap();
+    let listed = store.list("/registry/p/", ListOptions::default()).await.unwrap();
+    assert_eq!((&page.entries, page.more), (&listed.entries, false));
+    let seconds: Vec<_> = left.iter().map(|left| left.map(|left| left.as_secs())).collect();
+    match seconds[..] {
+        [Some(left), None, None] => assert!((500..=700).contains(&left), "{left} of 600 s are left"),
+        _ => panic!("{seconds:?}"),
+    }
+}
+
 pub(crate) async fn concurrent_writers_agree(store: &dyn Storage) {
     store.create("/registry/counter", value("0"), None).await.unwrap();
     let increment = async || {
@@ -292,7 +308,7 @@ macro_rules! suite {
             create_get, update_compares_revisions, delete_compares_revisions, list_pages_are_exact,
             future_revisions_are_refused, watch_is_ordered_and_gap_free, watch_continues_from_replay_to_live,
             a_slow_watcher_misses_nothing, foreign_writes_are_reported_as_progress,
-            compaction_forgets_the_past_only, keys_expire, concurrent_writers_agree,
+            compaction_forgets_the_past_only, keys_expire, exports_tell_what_is_left_to_live, concurrent_writers_agree,
             large_values_are_refused_alike);
     };
     (@ $open:path: $($case:ident),*) => {

@@ -18,6 +18,7 @@ pub(crate) mod contract;
 pub mod embedded;
 pub mod error;
 pub mod etcd;
+pub mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,9 @@ pub struct ListPage {
     pub remaining: Option<u64>,
 }
 
+/// How long each entry of a page has left to live, in the page's order; `None` for ever.
+pub type TimesLeft = Vec<Option<Duration>>;
+
 /// One change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchEvent {
@@ -107,6 +111,11 @@ pub trait Storage: Send + Sync + 'static {
     /// [`StorageError::Compacted`] when the revision asked for is older than the history kept,
     /// [`StorageError::FutureRevision`] when it has not been reached.
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<ListPage, StorageError>;
+
+    /// As [`Storage::list`], with how long each entry has left to live, for a copy of the store. Of an entry that was
+    /// replaced since the revision asked for, it is the time of its successor.
+    async fn export(&self, prefix: &str, options: ListOptions)
+    -> Result<(ListPage, TimesLeft), StorageError>;
 
     /// Creates `key`. With `ttl`, the key expires (is deleted, with an event) not before that long;
     /// it may live somewhat longer.

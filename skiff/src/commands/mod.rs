@@ -4,6 +4,7 @@ mod component;
 mod down;
 mod image;
 mod run;
+mod snapshot;
 mod status;
 mod up;
 
@@ -37,6 +38,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Scheduler(args) => component::scheduler(&args).await,
         Command::Controllers(args) => component::controllers(&args).await,
         Command::Image(command) => image::image(&command).await,
+        Command::Snapshot(command) => snapshot::snapshot(&command).await,
     }
 }
 

@@ -12,6 +12,7 @@ mod db;
 mod file;
 mod history;
 mod read;
+mod restore;
 mod tables;
 mod watch;
 mod writer;
@@ -32,7 +33,9 @@ use self::apply::{MAX_REQUEST, Write};
 use self::db::{Db, classify, classify_open};
 use self::tables::{DbResult, META_COMPACTED, META_REVISION, Tables};
 use self::writer::{Committed, Op, OpKind, Writer};
-use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, WatchStream};
+use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, TimesLeft, WatchStream};
+
+pub use self::restore::{Restored, restore};
 
 /// Writes that may wait for the writer.
 const QUEUE: usize = 1_024;
@@ -205,6 +208,16 @@ impl Storage for EmbeddedStorage {
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<ListPage, StorageError> {
         let prefix = prefix.to_owned();
         self.shared.blocking("list", move |tables| read::list(tables, &prefix, &options)).await?
+    }
+
+    async fn export(
+        &self,
+        prefix: &str,
+        options: ListOptions,
+    ) -> Result<(ListPage, TimesLeft), StorageError> {
+        let prefix = prefix.to_owned();
+        let now = super::snapshot::now_ms();
+        self.shared.blocking("export", move |tables| read::export(tables, &prefix, &options, now)).await?
     }
 
     async fn create(&self, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<Revision, StorageError> {

@@ -1,9 +1,10 @@
 //! Reads at a revision: the index gives a key's newest version, its chain the older ones.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use super::tables::{DbResult, META_COMPACTED, META_REVISION, Tables, Version, load};
-use crate::storage::{Entry, ListOptions, ListPage, Revision, StorageError, WatchEvent};
+use crate::storage::{Entry, ListOptions, ListPage, Revision, StorageError, TimesLeft, WatchEvent};
 
 /// Events read from the file at once at most, and their bytes.
 const CHUNK_EVENTS: usize = 512;
@@ -48,6 +49,25 @@ pub(super) fn list(
         page.entries.push(entry);
     }
     Ok(Ok(page))
+}
+
+/// A list, and what each entry has left to live.
+pub(super) fn export(
+    tables: &Tables,
+    prefix: &str,
+    options: &ListOptions,
+    now_ms: u64,
+) -> DbResult<Result<(ListPage, TimesLeft), StorageError>> {
+    let page = match list(tables, prefix, options)? {
+        Ok(page) => page,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let mut left = Vec::with_capacity(page.entries.len());
+    for entry in &page.entries {
+        let expires = tables.index.get(&*entry.key)?.map_or(0, |row| row.value().2);
+        left.push((expires != 0).then(|| Duration::from_millis(expires.saturating_sub(now_ms))));
+    }
+    Ok(Ok((page, left)))
 }
 
 /// The version of a key in force at `at`, going back from its `newest`. A missing version is a

@@ -6,8 +6,10 @@
 mod compactor;
 mod error;
 mod lease;
+mod restore;
 mod watch;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::error::{Kind, kind, of_read, of_write};
 use self::lease::Leases;
 use self::watch::revision;
-use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, WatchStream};
+use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, TimesLeft, WatchStream};
 
 /// etcd's default `--max-request-bytes`.
 const MAX_REQUEST: usize = 3 << 19;
@@ -162,6 +164,74 @@ impl EtcdStorage {
             pause *= 4;
             attempt += 1;
         }
+    }
+
+    /// A list, entry by entry shown to `each` as etcd has it.
+    async fn pages(
+        &self,
+        prefix: &str,
+        options: &ListOptions,
+        each: &mut (dyn FnMut(&KeyValue) + Send),
+    ) -> Result<ListPage, StorageError> {
+        let end = prefix_end(prefix);
+        let mut from = match &options.start_after {
+            Some(after) if after.as_str() >= prefix => [after.as_bytes(), b"\0"].concat(),
+            _ if prefix.is_empty() => vec![0],
+            _ => prefix.as_bytes().to_vec(),
+        };
+        let mut page = ListPage {
+            revision: options.revision.unwrap_or(0),
+            entries: Vec::new(),
+            more: false,
+            remaining: None,
+        };
+        loop {
+            let wanted = options.limit.map_or(usize::MAX, |limit| limit - page.entries.len()).min(PAGE);
+            let request = GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(i64::try_from(wanted).unwrap_or(i64::MAX))
+                .with_revision(raw(page.revision));
+            let response = self.range("list", &from, request, page.revision).await?;
+            if page.revision == 0 {
+                page.revision = header_revision(response.header());
+            }
+            for kv in response.kvs() {
+                if let Some(entry) = entry(kv) {
+                    page.entries.push(entry);
+                    each(kv);
+                }
+            }
+            page.more = response.more();
+            let rest = response.count() - i64::try_from(response.kvs().len()).unwrap_or(0);
+            page.remaining = u64::try_from(rest).ok();
+            let Some(last) = response.kvs().last().filter(|_| page.more) else { return Ok(page) };
+            if options.limit.is_some_and(|limit| page.entries.len() >= limit) {
+                return Ok(page);
+            }
+            from = [last.key(), b"\0"].concat();
+        }
+    }
+
+    /// What each of these leases has left; no lease (0) never ends. A lease is asked for once.
+    async fn time_left(&self, leases: Vec<i64>) -> Result<TimesLeft, StorageError> {
+        let mut known = HashMap::from([(0, None)]);
+        let mut client = self.client.lease_client();
+        for lease in &leases {
+            if known.contains_key(lease) {
+                continue;
+            }
+            let asked = tokio::time::timeout(self.timeout, client.time_to_live(*lease, None)).await;
+            let seconds = match asked {
+                Ok(Ok(answer)) => u64::try_from(answer.ttl()).unwrap_or(0),
+                Ok(Err(error)) if kind(&error) == Kind::LeaseGone => 0,
+                Ok(Err(error)) => return Err(of_read("export", &self.place, error, 0)),
+                Err(elapsed) => {
+                    return Err(StorageError::Unavailable { operation: "export", source: elapsed.into() });
+                }
+            };
+            known.insert(*lease, Some(Duration::from_secs(seconds)));
+        }
+        Ok(leases.iter().map(|lease| known.get(lease).copied().flatten()).collect())
     }
 
     /// A write, sent once.
@@ -305,38 +375,18 @@ impl Storage for EtcdStorage {
     }
 
     async fn list(&self, prefix: &str, options: ListOptions) -> Result<ListPage, StorageError> {
-        let end = prefix_end(prefix);
-        let mut from = match &options.start_after {
-            Some(after) if after.as_str() >= prefix => [after.as_bytes(), b"\0"].concat(),
-            _ if prefix.is_empty() => vec![0],
-            _ => prefix.as_bytes().to_vec(),
-        };
-        let mut page = ListPage {
-            revision: options.revision.unwrap_or(0),
-            entries: Vec::new(),
-            more: false,
-            remaining: None,
-        };
-        loop {
-            let wanted = options.limit.map_or(usize::MAX, |limit| limit - page.entries.len()).min(PAGE);
-            let request = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(i64::try_from(wanted).unwrap_or(i64::MAX))
-                .with_revision(raw(page.revision));
-            let response = self.range("list", &from, request, page.revision).await?;
-            if page.revision == 0 {
-                page.revision = header_revision(response.header());
-            }
-            page.entries.extend(response.kvs().iter().filter_map(entry));
-            page.more = response.more();
-            let rest = response.count() - i64::try_from(response.kvs().len()).unwrap_or(0);
-            page.remaining = u64::try_from(rest).ok();
-            let Some(last) = response.kvs().last().filter(|_| page.more) else { return Ok(page) };
-            if options.limit.is_some_and(|limit| page.entries.len() >= limit) {
-                return Ok(page);
-            }
-            from = [last.key(), b"\0"].concat();
-        }
+        self.pages(prefix, &options, &mut |_| {}).await
+    }
+
+    async fn export(
+        &self,
+        prefix: &str,
+        options: ListOptions,
+    ) -> Result<(ListPage, TimesLeft), StorageError> {
+        let mut leases = Vec::new();
+        let page = self.pages(prefix, &options, &mut |kv| leases.push(kv.lease())).await?;
+        let left = self.time_left(leases).await?;
+        Ok((page, left))
     }
 
     async fn create(&self, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<Revision, StorageError> {

@@ -5,10 +5,13 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use futures::StreamExt;
 use tempfile::TempDir;
 
 use super::*;
 use crate::storage::contract;
+use crate::storage::embedded::{self, EmbeddedOptions, EmbeddedStorage};
+use crate::storage::snapshot::{self, SnapshotError};
 
 /// A running etcd; killed when dropped.
 struct Etcd {
@@ -103,6 +106,51 @@ async fn an_unreachable_etcd_is_unavailable() {
     let options = EtcdOptions { request_timeout: Duration::from_secs(1), ..EtcdOptions::new(vec![url()]) };
     let error = EtcdStorage::connect(options).await.unwrap_err();
     assert!(matches!(error, StorageError::Unavailable { .. }), "{error:?}");
+}
+
+async fn save(store: EtcdStorage, file: &Path) -> EtcdStorage {
+    let store = std::sync::Arc::new(store);
+    let parts: Vec<Bytes> = snapshot::stream(store.clone()).map(Result::unwrap).collect().await;
+    std::fs::write(file, parts.concat()).unwrap();
+    std::sync::Arc::into_inner(store).expect("nobody else has it")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_goes_into_an_empty_etcd_only_and_into_an_embedded_store() {
+    let Some((store, _from)) = open().await else { return };
+    let Some((other, _to)) = open().await else { return };
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    for i in 0..200 {
+        store.create(&format!("/registry/p/{i}"), vec![b'x'; i * 50].into(), None).await.unwrap();
+    }
+    store.create("/registry/event", "x".into(), Some(Duration::from_secs(900))).await.unwrap();
+    let revision = store.current_revision().await.unwrap();
+    let store = save(store, &file).await;
+    let contents = async |store: &dyn Storage| -> Vec<(String, Bytes)> {
+        let page = store.list("/registry/", ListOptions::default()).await.unwrap();
+        page.entries.into_iter().map(|e| (e.key.to_string(), e.value)).collect()
+    };
+    let error = store.restore(&file, 10).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::NotEmpty { .. }), "{error:?}");
+    let error = other.restore(&file, restore::MAX_RAISE).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Bump { .. }), "{error:?}");
+    let now = other.restore(&file, 100).await.unwrap();
+    assert_eq!(contents(&other).await, contents(&store).await);
+    let page = other.list("/registry/", ListOptions::default()).await.unwrap();
+    assert!(page.entries.iter().all(|e| e.revision > revision + 100 && e.revision <= now));
+    let error = match other.watch("/registry/", revision).await {
+        Err(error) => error,
+        Ok(mut watch) => watch.next().await.unwrap().unwrap_err(),
+    };
+    assert!(matches!(error, StorageError::Compacted { .. }), "{error:?}");
+    let (_, left) = other.export("/registry/event", ListOptions::default()).await.unwrap();
+    assert!(left[0].is_some_and(|left| (600..=1_000).contains(&left.as_secs())), "{left:?}");
+
+    let made = dir.path().join("store");
+    embedded::restore(&made, &file, 100, false).unwrap();
+    let made = EmbeddedStorage::open(EmbeddedOptions::new(made)).unwrap();
+    assert_eq!(contents(&made).await, contents(&store).await);
 }
 
 #[test]
