@@ -113,6 +113,8 @@ impl Controllers {
         crate::nodelifecycle::start(&context);
         crate::podgc::start(&context);
         crate::namespace::start(&context);
+        crate::resourcequota::start(&context);
+        crate::disruption::start(&context);
         crate::garbagecollector::start(&context);
         context.run_informers();
         info!("controllers started");

@@ -11,6 +11,7 @@ pub mod cache;
 mod context;
 pub mod deployment;
 mod discovery;
+pub mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod expectations;
@@ -24,6 +25,7 @@ mod pods;
 pub mod queue;
 pub mod recorder;
 pub mod replicaset;
+pub mod resourcequota;
 pub mod rootca;
 pub mod serviceaccount;
 

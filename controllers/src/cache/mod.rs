@@ -10,9 +10,11 @@
 
 mod informer;
 mod meta;
+mod raw;
 mod store;
 pub mod views;
 
 pub use informer::{Informer, Source};
 pub use meta::{Annotations, Meta, Owner, null_default};
+pub use raw::Raw;
 pub use store::{Change, Index, Object, ObjectKey, Store};
