@@ -5,6 +5,7 @@
 //! [`crate::kinds`]; a custom resource makes the same entry at run time.
 
 pub mod entries;
+pub mod older;
 mod scale;
 
 use std::collections::BTreeMap;

@@ -162,7 +162,11 @@ impl Chain {
 
     /// The second round; the first refusal ends the write. Gives what quotas were charged, to be given back by
     /// [`Self::refund`] when nothing is written.
-    pub async fn validate(&self, registry: &Registry, attributes: &Attributes<'_>) -> Result<Charges, Status> {
+    pub async fn validate(
+        &self,
+        registry: &Registry,
+        attributes: &Attributes<'_>,
+    ) -> Result<Charges, Status> {
         for p in &self.plugins {
             p.validate(registry, attributes).await?;
         }

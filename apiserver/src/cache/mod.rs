@@ -9,6 +9,7 @@
 //!   with a reason.
 
 mod feed;
+mod form;
 pub mod index;
 pub mod object;
 mod resource;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::form::StoredForm;
 use super::index;
 use super::object::{CacheEvent, CachedObject, EventKind};
 use super::ring::{Bounds, Ring};
@@ -71,6 +72,7 @@ struct Live {
 #[derive(Debug)]
 pub struct ResourceCache {
     config: ResourceConfig,
+    form: StoredForm,
     buffer: usize,
     applied: Arc<AtomicU64>,
     contents: ArcSwap<Contents>,
@@ -89,6 +91,7 @@ impl ResourceCache {
         applied: Arc<AtomicU64>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            form: StoredForm::of(&config.prefix),
             config,
             buffer,
             applied,
@@ -165,7 +168,8 @@ impl ResourceCache {
             name_start.and_then(|name| Some((u16::try_from(scope_start).ok()?, u16::try_from(name).ok()?)));
         let Some((scope_start, name_start)) = starts else { return Err(IngestError::Key { key }) };
         let unreadable = |source| IngestError::Json { key: key.clone(), source };
-        let bytes = splice::with_resource_version(value, revision).map_err(|e| unreadable(e.into()))?;
+        let current = self.form.current(value).map_err(|e| unreadable(e.into()))?;
+        let bytes = splice::with_resource_version(&current, revision).map_err(|e| unreadable(e.into()))?;
         let index = index::extract(&bytes, self.config.fields).map_err(|e| unreadable(e.into()))?;
         Ok(CachedObject { key, revision, bytes, index, scope_start, name_start })
     }

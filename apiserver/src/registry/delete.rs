@@ -86,6 +86,7 @@ impl Registry {
                 Err(Attempt::Refused(s)) => return Err(s),
                 Err(Attempt::Changed(bytes, at)) => {
                     object = parse_stored(&bytes)?;
+                    api_types::catalog::older::upgrade(kind, &mut object);
                     encode::set_revision(&mut object, at);
                     revision = at;
                 }

@@ -85,6 +85,7 @@ impl Registry {
                     current = match entry {
                         Some((bytes, revision)) => {
                             let mut value = parse_stored(&bytes)?;
+                            api_types::catalog::older::upgrade(kind, &mut value);
                             encode::set_revision(&mut value, revision);
                             Some((value, revision))
                         }

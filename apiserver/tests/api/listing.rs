@@ -228,3 +228,20 @@ async fn large_answers_are_packed_for_those_who_ask() {
         api.ask(Method::GET, "/api/v1/namespaces/kube-system/configmaps").header("accept-encoding", "gzip");
     assert!(!small.send().await.headers.contains_key("content-encoding"));
 }
+
+#[tokio::test]
+async fn what_another_server_stored_in_an_older_version() {
+    let api = Api::start().await;
+    let stored = r#"{"kind":"CronJob","apiVersion":"batch/v1beta1","metadata":{"name":"old","namespace":"default","uid":"u"},"spec":{"schedule":"@daily","concurrencyPolicy":"Allow","suspend":true,"jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}"#;
+    let storage = api.server.registry().storage();
+    storage.create("/registry/cronjobs/default/old", stored.into(), None).await.unwrap();
+    let path = "/apis/batch/v1/namespaces/default/cronjobs";
+    let list = api.get(path).await.ok();
+    assert_eq!(list["items"][0]["apiVersion"], "batch/v1");
+    let patch = json!({"spec": {"suspend": false}});
+    let patched = api.patch(&format!("{path}/old"), crate::common::MERGE, &patch).await.ok();
+    assert_eq!((&patched["apiVersion"], &patched["spec"]["suspend"]), (&json!("batch/v1"), &json!(false)));
+    let entry = storage.get("/registry/cronjobs/default/old").await.unwrap().unwrap();
+    let text = String::from_utf8(entry.value.to_vec()).unwrap();
+    assert!(text.contains("\"batch/v1\"") && !text.contains("v1beta1"), "{text}");
+}
