@@ -20,5 +20,5 @@ pub mod storage;
 
 pub use authn::UserInfo;
 pub use authn::service_account::ServiceAccountConfig;
-pub use server::config::{BuildError, Built, Config, Datastore, Running, build};
+pub use server::config::{BuildError, Built, Config, Datastore, OpenedStore, Running, build};
 pub use storage::etcd::EtcdOptions;

@@ -146,7 +146,7 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
     };
     let etcd = match &config.datastore {
         Datastore::Etcd(options) => Some(options.endpoints.join(",")),
-        Datastore::Embedded(_) => None,
+        _ => None,
     };
     let built = apiserver::build(config, stop.clone()).await.with_context(|| match &etcd {
         Some(endpoints) => {

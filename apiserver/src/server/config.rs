@@ -35,6 +35,18 @@ pub enum Datastore {
     Embedded(PathBuf),
     /// In etcd.
     Etcd(EtcdOptions),
+    /// In a store that the caller has opened.
+    Opened(OpenedStore),
+}
+
+/// A store that is open already, shared with whoever opened it.
+#[derive(Clone)]
+pub struct OpenedStore(pub Arc<dyn Storage>);
+
+impl std::fmt::Debug for OpenedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenedStore").finish_non_exhaustive()
+    }
 }
 
 /// What an API server is told.
@@ -136,6 +148,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         Datastore::Etcd(options) => {
             Arc::new(EtcdStorage::connect(options).await.map_err(BuildError::Storage)?)
         }
+        Datastore::Opened(store) => store.0,
     };
     let resources = catalog::all()
         .iter()

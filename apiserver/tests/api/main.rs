@@ -39,6 +39,7 @@ mod rights;
 mod secrets;
 mod services;
 mod snapshots;
+mod store_away;
 mod tokens;
 mod updating;
 mod validation;

@@ -85,30 +85,6 @@ async fn survives_kill_9() {
     }
 }
 
-/// Needs a directory on a small file system, e.g. a tmpfs of 8 MiB, in `SKIFF_TEST_SMALL_FS`.
-#[tokio::test]
-#[ignore = "needs a small file system of its own"]
-async fn a_full_disk_fails_writes_only() {
-    let dir = std::env::var_os("SKIFF_TEST_SMALL_FS").expect("SKIFF_TEST_SMALL_FS");
-    let store = EmbeddedStorage::open(EmbeddedOptions::new(dir)).unwrap();
-    let value = Bytes::from(vec![b'x'; 64 << 10]);
-    let mut keys = Vec::new();
-    let error = loop {
-        let key = format!("/registry/{}", keys.len());
-        match store.create(&key, value.clone(), None).await {
-            Ok(revision) => keys.push((key, revision)),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, StorageError::NoSpace { .. }), "{error:?}");
-    for (key, revision) in &keys {
-        assert_eq!(store.get(key).await.unwrap().unwrap().revision, *revision);
-    }
-    let page = store.list("/registry/", ListOptions::default()).await.unwrap();
-    assert_eq!(page.entries.len(), keys.len());
-    eprintln!("{} values of 64 KiB fit", keys.len());
-}
-
 /// Prints how many writes a second get through; run with `--ignored --nocapture`, optimised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

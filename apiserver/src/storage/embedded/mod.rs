@@ -9,6 +9,8 @@ mod compact;
 #[cfg(test)]
 mod crash;
 mod db;
+#[cfg(test)]
+mod depth;
 mod file;
 mod history;
 mod read;
