@@ -115,6 +115,7 @@ impl Controllers {
         crate::namespace::start(&context);
         crate::resourcequota::start(&context);
         crate::disruption::start(&context);
+        crate::volumeprotection::start(&context);
         crate::garbagecollector::start(&context);
         context.run_informers();
         info!("controllers started");

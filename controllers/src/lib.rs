@@ -28,5 +28,6 @@ pub mod replicaset;
 pub mod resourcequota;
 pub mod rootca;
 pub mod serviceaccount;
+pub mod volumeprotection;
 
 pub use context::{BuildError, Clients, Config, Controllers, build};

@@ -4,14 +4,25 @@
 //! before it is validated, the second only judges what will be written. The last to judge is the quota: what it
 //! charges is given back when the write fails after all. A plugin that calls out (a webhook) fits the same trait.
 
+mod certificate_approval;
+mod certificate_signers;
+mod certificate_signing;
+mod certificate_subject_restriction;
+mod default_classes;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
+mod runtime_class;
 mod service_account;
+mod storage_object_in_use_protection;
+mod taint_nodes_by_condition;
 
 use std::sync::Arc;
 
@@ -145,8 +156,17 @@ impl Chain {
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
+            Box::new(taint_nodes_by_condition::TaintNodesByCondition),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+            Box::new(default_storage_class::DefaultStorageClass),
+            Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+            Box::new(runtime_class::RuntimeClass),
+            Box::new(certificate_approval::CertificateApproval(authorization.clone())),
+            Box::new(certificate_signing::CertificateSigning(authorization.clone())),
+            Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
+            Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(deny_service_external_ips::DenyServiceExternalIps),
             Box::new(rbac_escalation::RbacEscalation(authorization)),
         ];
         Self { plugins, quota: resource_quota::ResourceQuota::new() }
