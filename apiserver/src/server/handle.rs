@@ -39,7 +39,7 @@ impl Server {
         let packed = matches!(info.verb, "get" | "list")
             && !info.is_long_running()
             && compress::is_accepted(request.headers());
-        let _counted = self.metrics.begin(&info);
+        let counted = self.metrics.begin(&info, &query, is_apply(&request));
         let answer = AssertUnwindSafe(self.checked(&info, &query, request)).catch_unwind().await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
@@ -56,8 +56,7 @@ impl Server {
             response = compress::compress(response);
         }
         response.headers_mut().insert("audit-id", audit_id);
-        self.metrics.end(&info, response.status(), started.elapsed());
-        response
+        self.metrics.end(counted, response, started.elapsed())
     }
 
     async fn checked(self: &Arc<Self>, info: &RequestInfo, query: &Query, request: Request<Body>) -> Answer {
@@ -132,10 +131,10 @@ impl Server {
             return Ok(None);
         }
         let slots = if info.is_read_only() { &self.read_slots } else { &self.write_slots };
-        slots
-            .try_acquire()
-            .map(Some)
-            .map_err(|_| Status::too_many_requests("Too many requests, please try again later.", 1))
+        slots.try_acquire().map(Some).map_err(|_| {
+            self.metrics.refused(info);
+            Status::too_many_requests("Too many requests, please try again later.", 1)
+        })
     }
 
     async fn route(
@@ -214,6 +213,12 @@ fn forbidden(f: Forbidden) -> Status {
     }
     s.details = details.into();
     s
+}
+
+/// Whether the body is to be applied on the server.
+fn is_apply(request: &Request<Body>) -> bool {
+    let media = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    media.is_some_and(|m| m.starts_with(b"application/apply-patch"))
 }
 
 /// Takes the client's audit id or makes one.

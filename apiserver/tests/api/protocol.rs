@@ -163,9 +163,26 @@ async fn health_and_metrics() {
     let text = String::from_utf8_lossy(&verbose.raw);
     assert!(text.contains("[+]ping ok") && text.ends_with("readyz check passed\n"), "{text}");
     api.get(MAPS).await.ok();
+    api.post(MAPS, &configmap("a")).await.created();
+    let watch = api.watch(&format!("{MAPS}?watch=1")).await;
     let metrics = api.get("/metrics").await;
     let text = String::from_utf8_lossy(&metrics.raw);
-    assert!(text.contains("apiserver_request_total") && text.contains("resource=\"configmaps\""), "{text}");
+    let maps = "group=\"\",resource=\"configmaps\"";
+    for line in [
+        format!(
+            "apiserver_request_total{{code=\"201\",component=\"apiserver\",dry_run=\"\",{maps},scope=\"namespace\",subresource=\"\",verb=\"POST\",version=\"v1\"}} 1"
+        ),
+        format!(
+            "apiserver_longrunning_requests{{component=\"apiserver\",dry_run=\"\",{maps},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}} 1"
+        ),
+        format!("apiserver_resource_objects{{{maps}}} 1"),
+        "apiserver_storage_objects{resource=\"configmaps\"} 1".into(),
+        "apiserver_registered_watchers{group=\"\",kind=\"ConfigMap\",version=\"v1\"} 1".into(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+    }
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+    drop(watch);
 }
 
 #[tokio::test]
