@@ -113,7 +113,12 @@ impl Controller {
             Change::Updated { old, new } => old.value.get("spec") == new.value.get("spec"),
             _ => false,
         };
-        if charged_only { self.queue.add_after(key, QUIET) } else { self.queue.add(key) }
+        // What has gone could not be written while others charged: this is the version to try again with.
+        let is_owed = || {
+            let namespaces = self.namespaces.lock();
+            namespaces.get(&key.namespace).is_some_and(|namespace| namespace.freed.contains_key(&key.name))
+        };
+        if charged_only && !is_owed() { self.queue.add_after(key, QUIET) } else { self.queue.add(key) }
     }
 
     async fn reconcile(self: &Arc<Self>, key: &ObjectKey) -> Result<(), Error> {
