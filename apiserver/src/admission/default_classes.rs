@@ -20,8 +20,8 @@ pub(super) fn default_class(
     let mut best: Option<(String, String)> = None;
     for class in cached(registry, kind, "")? {
         let class = parse_stored(&class.bytes)?;
-        let marked = |a: &&str| meta::str_at(&class, &["metadata", "annotations", a]) == "true";
-        if !annotations.iter().any(|a| marked(&a)) {
+        let marked = |a: &&str| meta::str_at(&class, &["metadata", "annotations", *a]) == "true";
+        if !annotations.iter().any(marked) {
             continue;
         }
         // Times as the API writes them are in order as texts.

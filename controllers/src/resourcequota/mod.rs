@@ -151,9 +151,13 @@ impl Controller {
             Ok(()) => Ok(()),
             Err(source) if is_not_found(&source) => Ok(()),
             Err(source) => {
-                let mut namespaces = self.namespaces.lock();
-                let namespace = self.entry(&mut namespaces, &key.namespace);
-                amounts::add(namespace.freed.entry(key.name.clone()).or_default(), &freed);
+                // Where the write may have been made after all, taking it off again would be too much: the next count
+                // puts that right.
+                if matches!(&source, kube::Error::Api(status) if status.code < 500) {
+                    let mut namespaces = self.namespaces.lock();
+                    let namespace = self.entry(&mut namespaces, &key.namespace);
+                    amounts::add(namespace.freed.entry(key.name.clone()).or_default(), &freed);
+                }
                 Err(Error::Api { operation: "updating the status of", key: key.clone(), source })
             }
         }
