@@ -114,7 +114,9 @@ async fn run_a_container(containerd: Containerd, config: Config, dir: PathBuf) {
             break;
         }
     }
-    assert_eq!(runtime.container_status(&container).await.unwrap().exit_code, 0);
+    // It ends by itself when told to, or by the signal, where that came before it had begun to listen.
+    let code = runtime.container_status(&container).await.unwrap().exit_code;
+    assert!([0, 128 + 15].contains(&code), "{code}");
     stop.cancel();
     stream.await.unwrap();
 }
