@@ -6,6 +6,7 @@
 mod admitting_certificates;
 mod admitting_classes;
 mod admitting_limits;
+mod admitting_nodes;
 mod admitting_priority;
 mod admitting_quotas;
 mod allocating;

@@ -1,5 +1,7 @@
 //! A node agent changes its own node and the pods that run there, and nothing of others.
 
+mod pods;
+
 use api_types::catalog;
 use api_types::meta::{self, str_at};
 use api_types::status::Status;
@@ -11,7 +13,24 @@ use crate::registry::{Registry, parse_stored};
 
 pub struct NodeRestriction;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+const LEASES: &str = "kube-node-lease";
+/// Labels of Kubernetes' own domains that a node gives itself.
+const OWN_LABELS: [&str; 14] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.kubernetes.io/zone",
+    "failure-domain.kubernetes.io/region",
+    "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "node.kubernetes.io/windows-build",
+];
 
 #[async_trait]
 impl Plugin for NodeRestriction {
@@ -21,13 +40,19 @@ impl Plugin for NodeRestriction {
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
         let Some(node) = a.user.node().map(str::to_owned) else { return Ok(()) };
-        if !a.kind.group.is_empty() {
-            return Ok(());
-        }
-        match a.kind.plural {
-            "nodes" => own_node(a, &node),
-            "pods" => own_pod(a, &node),
-            "serviceaccounts" if a.subresource == "token" => token_for_own_pod(registry, a, &node),
+        match (a.kind.group, a.kind.plural) {
+            ("", "nodes") => own_node(a, &node),
+            ("", "pods") => pods::own_pod(registry, a, &node),
+            ("", "serviceaccounts") if a.subresource == "token" => token_for_own_pod(registry, a, &node),
+            ("coordination.k8s.io", "leases") if a.namespace != LEASES => {
+                Err(a.forbidden(&format!("can only access leases in the {LEASES:?} system namespace")))
+            }
+            ("coordination.k8s.io", "leases") if a.name != node => {
+                Err(a.forbidden("can only access node lease with the same name as the requesting node"))
+            }
+            ("storage.k8s.io", "csinodes") if a.name != node => {
+                Err(a.forbidden("can only access CSINode with the same name as the requesting node"))
+            }
             _ => Ok(()),
         }
     }
@@ -35,48 +60,48 @@ impl Plugin for NodeRestriction {
 
 fn own_node(a: &Attributes<'_>, node: &str) -> Result<(), Status> {
     if a.name != node {
-        let verb = match a.operation {
-            Operation::Create => "create",
-            Operation::Update => "modify",
-            Operation::Delete => "delete",
-        };
-        return Err(a.forbidden(&format!("node {node:?} is not allowed to {verb} node {:?}", a.name)));
+        return Err(a.forbidden(&format!("node {node:?} is not allowed to modify node {:?}", a.name)));
     }
-    if a.operation == Operation::Update && a.subresource.is_empty() {
+    if a.operation == Operation::Update {
         // A node must not free itself of taints that keep work away from it.
         let taints = |o: &Value| meta::at(o, &["spec", "taints"]).cloned();
         if a.old.is_some_and(|old| taints(old) != taints(a.object)) {
             return Err(a.forbidden(&format!("node {node:?} is not allowed to modify taints")));
         }
     }
-    Ok(())
+    let labels = foreign_labels(a);
+    if a.operation == Operation::Delete || labels.is_empty() {
+        return Ok(());
+    }
+    Err(a.forbidden(&match a.operation {
+        Operation::Create => {
+            format!("node {node:?} is not allowed to set the following labels: {}", labels.join(", "))
+        }
+        _ => format!("is not allowed to modify labels: {}", labels.join(", ")),
+    }))
 }
 
-fn own_pod(a: &Attributes<'_>, node: &str) -> Result<(), Status> {
-    let bound_here = |pod: &Value| str_at(pod, &["spec", "nodeName"]) == node;
-    match (a.operation, a.subresource) {
-        (Operation::Create, "") => {
-            let mirror = !str_at(a.object, &["metadata", "annotations", MIRROR]).is_empty();
-            if !mirror {
-                return Err(a.forbidden(&format!(
-                    "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
-                )));
-            }
-            if bound_here(a.object) {
-                return Ok(());
-            }
-            Err(a.forbidden(&format!("node {node:?} can only create pods with spec.nodeName set to itself")))
-        }
-        (Operation::Delete, _) if a.old.is_some_and(bound_here) => Ok(()),
-        (Operation::Delete, _) => {
-            Err(a.forbidden(&format!("node {node:?} can only delete pods with spec.nodeName set to itself")))
-        }
-        (Operation::Update, "status") if a.old.is_some_and(bound_here) => Ok(()),
-        (Operation::Update, "status") => Err(a.forbidden(&format!(
-            "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
-        ))),
-        _ => Err(a.forbidden(&format!("unexpected operation by node {node:?}"))),
+/// The labels that differ and are not the node's to set: by some of them work is steered to nodes.
+fn foreign_labels(a: &Attributes<'_>) -> Vec<String> {
+    let (new, old) = (meta::labels(a.object), a.old.map(meta::labels).unwrap_or_default());
+    let mut changed: Vec<String> = new.keys().chain(old.keys()).cloned().collect();
+    changed.sort_unstable();
+    changed.dedup();
+    changed.retain(|key| new.get(key) != old.get(key) && is_foreign(key));
+    changed
+}
+
+fn is_foreign(label: &str) -> bool {
+    let Some((domain, _)) = label.split_once('/') else { return false };
+    let within =
+        |of: &str| domain.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if within("node-restriction.kubernetes.io") {
+        return true;
     }
+    (within("kubernetes.io") || within("k8s.io"))
+        && !OWN_LABELS.contains(&label)
+        && !within("kubelet.kubernetes.io")
+        && !within("node.kubernetes.io")
 }
 
 /// A node gets tokens for pods that run there, and for the audiences their volumes name.

@@ -1,0 +1,120 @@
+//! Pods that a node agent writes: mirrors of its own files, which refer to nothing, and the status of pods it runs.
+
+use api_types::catalog;
+use api_types::meta::{self, str_at};
+use api_types::status::Status;
+use serde_json::Value;
+
+use super::{Attributes, Operation};
+use crate::registry::Registry;
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+pub(super) fn own_pod(registry: &Registry, a: &Attributes<'_>, node: &str) -> Result<(), Status> {
+    let bound_here = |pod: &Value| str_at(pod, &["spec", "nodeName"]) == node;
+    let refuse = |why: &str| Err(a.forbidden(&format!("node {node:?} {why}")));
+    match (a.operation, a.subresource) {
+        (Operation::Create, "") => mirror(registry, a, node),
+        (Operation::Delete, _) if a.old.is_some_and(bound_here) => Ok(()),
+        (Operation::Delete, _) => refuse("can only delete pods with spec.nodeName set to itself"),
+        (Operation::Update, "status") if !a.old.is_some_and(bound_here) => {
+            refuse("can only update pod status for pods with spec.nodeName set to itself")
+        }
+        (Operation::Update, "status") if a.old.map(meta::labels) != Some(meta::labels(a.object)) => {
+            refuse("cannot update labels through pod status")
+        }
+        (Operation::Update, "status") => Ok(()),
+        (Operation::Update, "") => Err(a.forbidden(&format!(
+            "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
+        ))),
+        (_, other) => Err(a.forbidden(&format!(
+            "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
+        ))),
+    }
+}
+
+fn mirror(registry: &Registry, a: &Attributes<'_>, node: &str) -> Result<(), Status> {
+    let refuse = |why: &str| Err(a.forbidden(&format!("node {node:?} {why}")));
+    let pod = &*a.object;
+    if meta::at(pod, &["metadata", "annotations", MIRROR]).is_none() {
+        return Err(a.forbidden(&format!(
+            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
+        )));
+    }
+    if str_at(pod, &["spec", "nodeName"]) != node {
+        return refuse("can only create pods with spec.nodeName set to itself");
+    }
+    let owners = meta::at(pod, &["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owner = match owners.map_or(&[][..], Vec::as_slice) {
+        [one] => one,
+        [] => return refuse("can only create pods with an owner reference set to itself"),
+        _ => return refuse("can only create pods with a single owner reference set to itself"),
+    };
+    let is = |field: &str, value: &str| str_at(owner, &[field]) == value;
+    if !is("apiVersion", "v1") || !is("kind", "Node") || !is("name", node) {
+        return refuse("can only create pods with an owner reference set to itself");
+    }
+    if owner.get("controller") != Some(&Value::Bool(true)) {
+        return refuse("can only create pods with a controller owner reference set to itself");
+    }
+    if owner.get("blockOwnerDeletion") == Some(&Value::Bool(true)) {
+        return refuse("must not set blockOwnerDeletion on an owner reference");
+    }
+    let kind = catalog::by_resource("", "v1", "nodes");
+    let Some(found) = kind.and_then(|kind| registry.peek(kind, "", node)) else {
+        return Err(Status::not_found("", "nodes", node));
+    };
+    let uid = str_at(owner, &["uid"]);
+    if uid != found.uid() {
+        return Err(a.forbidden(&format!("node {node} UID mismatch: expected {uid} got {}", found.uid())));
+    }
+    match referred(pod) {
+        Some(what) => refuse(&format!("can not create pods that reference {what}")),
+        None => Ok(()),
+    }
+}
+
+/// What a pod refers to besides its node: by a mirror a node would get at it.
+fn referred(pod: &Value) -> Option<&'static str> {
+    let list = |path: &[&str]| meta::at(pod, path).and_then(Value::as_array).into_iter().flatten();
+    if !str_at(pod, &["spec", "serviceAccountName"]).is_empty() {
+        return Some("a service account");
+    }
+    let volumes = || list(&["spec", "volumes"]);
+    let sources = || {
+        let projected = volumes().filter_map(|v| meta::at(v, &["projected", "sources"])?.as_array());
+        volumes().chain(projected.flatten())
+    };
+    let containers = || {
+        let lists = ["containers", "initContainers", "ephemeralContainers"];
+        lists.into_iter().flat_map(|l| meta::at(pod, &["spec", l]).and_then(Value::as_array)).flatten()
+    };
+    let environments = |names: [&'static str; 2]| {
+        containers().any(|c| {
+            let entries = |f: &str| c.get(f).and_then(Value::as_array).into_iter().flatten();
+            entries("env").any(|e| meta::at(e, &["valueFrom", names[0]]).is_some())
+                || entries("envFrom").any(|e| e.get(names[1]).is_some())
+        })
+    };
+    // Drivers name the secrets they need in different fields of their own.
+    let secret_of_driver = |v: &Value| {
+        let drivers = v.as_object().into_iter().flatten().filter_map(|(_, driver)| driver.as_object());
+        drivers
+            .flatten()
+            .any(|(field, _)| ["secretRef", "secretName", "nodePublishSecretRef"].contains(&field.as_str()))
+    };
+    let pulls = list(&["spec", "imagePullSecrets"]).next().is_some();
+    if pulls
+        || sources().any(|s| s.get("secret").is_some() || secret_of_driver(s))
+        || environments(["secretKeyRef", "secretRef"])
+    {
+        return Some("secrets");
+    }
+    if sources().any(|s| s.get("configMap").is_some()) || environments(["configMapKeyRef", "configMapRef"]) {
+        return Some("configmaps");
+    }
+    if volumes().any(|v| v.get("persistentVolumeClaim").is_some()) {
+        return Some("persistentvolumeclaims");
+    }
+    list(&["spec", "resourceClaims"]).next().map(|_| "resourceclaims")
+}
