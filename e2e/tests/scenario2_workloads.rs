@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         test("wait_and_delete", wait_and_delete),
         test("config_reaches_containers", config),
         test("init_and_several_containers", several),
+        test("pods_carry_their_token", token),
+        test("pods_are_proxied_to", proxied),
         // Timing matters: nothing else runs.
         alone("set_image_without_a_failed_request", rolling_update_under_load),
     ])
@@ -323,6 +325,68 @@ fn wait_and_delete(c: &Cluster) -> Result<()> {
     let said = ns.k("delete pod nothing").fails()?;
     ensure!(said.contains("pods \"nothing\" not found"), "{said}");
     ensure!(ns.k("delete pod nothing --ignore-not-found").ok()?.is_empty(), "ignore-not-found");
+    Ok(())
+}
+
+/// A pod of the test program, ready.
+fn pod(ns: &Namespace<'_>, name: &str) -> Result<()> {
+    ns.apply(&format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: skiff.local/hello:1
+    imagePullPolicy: IfNotPresent
+    ports: [{{name: http, containerPort: 8080}}]
+"
+    ))?;
+    ns.k(&format!("wait pod/{name} --for=condition=Ready --timeout=30s")).ok().with_context(|| ns.state())?;
+    Ok(())
+}
+
+fn token(c: &Cluster) -> Result<()> {
+    let ns = c.namespace("token")?;
+    pod(&ns, "caller")?;
+    let dir = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let read = |file: &str| ns.k(&format!("exec caller -- cat {dir}/{file}")).ok();
+    let namespace = ns.field("pod caller", "{.metadata.namespace}")?;
+    ensure!(read("namespace")? == namespace, "its namespace");
+    ensure!(read("ca.crt")?.contains("BEGIN CERTIFICATE"), "the CA's certificate");
+    let bearer = c.api()?.with_token(Some(&read("token")?))?;
+    let who = bearer.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &serde_json::json!({}))?;
+    let user = format!("system:serviceaccount:{namespace}:default");
+    ensure!(who.text("/status/userInfo/username") == user, "{who:?}");
+    let told = who.text("/status/userInfo/extra/authentication.kubernetes.io~1pod-name/0");
+    ensure!(told == "caller", "the token is bound to its pod: {who:?}");
+    ns.k("delete pod caller").ok()?;
+    eventually("the token ends with its pod", seconds(10), || {
+        let answer = bearer.get("/api")?;
+        ensure!(answer.status == 401, "{answer:?}");
+        Ok(())
+    })
+}
+
+fn proxied(c: &Cluster) -> Result<()> {
+    let ns = c.namespace("proxied")?;
+    pod(&ns, "web")?;
+    ns.k("expose pod web --port=80 --target-port=http --name=web").ok()?;
+    let root = format!("/api/v1/namespaces/{}", ns.field("pod web", "{.metadata.namespace}")?);
+    for path in ["pods/web/proxy/", "pods/http:web:8080/proxy/"] {
+        let said = ns.k(&format!("get --raw {root}/{path}")).ok()?;
+        ensure!(said.contains("web"), "{path}: {said}");
+    }
+    eventually("the service has its endpoints", seconds(20), || {
+        let said = ns.k(&format!("get --raw {root}/services/web:80/proxy/")).ok()?;
+        ensure!(said.contains("web"), "{said}");
+        Ok(())
+    })?;
+    let node = ns.field("pod web", "{.spec.nodeName}")?;
+    let said = ns.k(&format!("get --raw /api/v1/nodes/{node}/proxy/healthz")).ok()?;
+    ensure!(said.contains("ok"), "{said}");
     Ok(())
 }
 
