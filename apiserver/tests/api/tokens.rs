@@ -281,8 +281,6 @@ async fn pods_find_their_token() {
     assert!(made["spec"]["volumes"].is_null(), "{made}");
     let path = "/api/v1/namespaces/a/serviceaccounts/default";
     api.patch(path, crate::common::MERGE, &json!({"automountServiceAccountToken": false})).await.ok();
-    // A consistent read: from here on the cache, which admission reads, has it.
-    api.get(path).await.ok();
     settle(&api).await;
     let made = api.post("/api/v1/namespaces/a/pods", &pod("r")).await.created();
     assert!(made["spec"]["volumes"].is_null(), "{made}");
