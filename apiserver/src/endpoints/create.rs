@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::Call;
 use super::respond::{self, Answer};
 use crate::request::body;
+use crate::request::negotiate::Form;
 use crate::request::query::FieldValidation;
 
 pub async fn create(call: Call<'_>) -> Answer {
@@ -21,8 +22,13 @@ pub async fn create(call: Call<'_>) -> Answer {
     let mut warnings = decoded.warnings;
     warnings.extend(kind.strategy.warnings(&object));
     warnings.extend(kind.strategy.warnings_on_create(&object));
-    let created = call.registry().create(kind, &call.info.namespace, object, &write).await?;
-    let mut response = respond::object(StatusCode::CREATED, kind, created, form);
+    let (created, bytes) = call.registry().create_encoded(kind, &call.info.namespace, object, &write).await?;
+    let mut response = match bytes {
+        Some(bytes) if form == Form::Object && kind.conversion.is_none() => {
+            respond::bytes_json(StatusCode::CREATED, bytes)
+        }
+        _ => respond::object(StatusCode::CREATED, kind, created, form),
+    };
     respond::warn(&mut response, &warnings);
     Ok(response)
 }

@@ -1,5 +1,6 @@
 //! WATCH: events as they happen, until the client has enough.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use rand::RngExt;
 use serde_json::{Value, json};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::respond::{self, Answer};
 use super::{Call, list};
@@ -78,11 +79,11 @@ pub async fn watch(call: &Call<'_>) -> Answer {
         state: state.into_iter(),
         end_mark,
         bookmarks,
-        next_bookmark: Instant::now() + BOOKMARK_PERIOD,
         deadline: Instant::now() + timeout,
+        alarm: Box::pin(tokio::time::sleep(timeout.min(BOOKMARK_PERIOD))),
         columns_sent: false,
         finished: false,
-        stop: call.server.stopping(),
+        stop: Box::pin(call.server.stopping().cancelled_owned()),
     };
     let body = stream::unfold(stream, |mut s| async move {
         s.next_piece().await.map(|b| (Ok::<_, std::io::Error>(b), s))
@@ -146,11 +147,13 @@ struct Stream {
     /// After the state, a bookmark says that it was all, as of this revision.
     end_mark: Option<u64>,
     bookmarks: bool,
-    next_bookmark: Instant,
     deadline: Instant,
+    /// Kept over all events, as `stop` is: to set a timer and to enter the list of those who wait for the end takes
+    /// a lock that all watches share.
+    alarm: Pin<Box<Sleep>>,
     columns_sent: bool,
     finished: bool,
-    stop: CancellationToken,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Stream {
@@ -174,7 +177,7 @@ impl Stream {
         loop {
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return None,
+                () = &mut self.stop => return None,
                 event = self.watcher.next() => match event {
                     Ok(e) => {
                         self.put_event(&mut out, &e);
@@ -187,19 +190,17 @@ impl Stream {
                         self.finished = true;
                     }
                 },
-                () = tokio::time::sleep_until(self.deadline) => {
-                    // A last bookmark lets the next watch go on without listing.
-                    if self.bookmarks && let Some(revision) = self.watcher.progress() {
+                () = &mut self.alarm => {
+                    if let Some(revision) = self.watcher.progress().filter(|_| self.bookmarks) {
+                        // At the end, a last one lets the next watch go on without listing.
                         self.put_bookmark(&mut out, revision, false);
                     }
-                    self.finished = true;
-                    return (!out.is_empty()).then(|| out.freeze());
-                }
-                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
-                    if let Some(revision) = self.watcher.progress() {
-                        self.put_bookmark(&mut out, revision, false);
+                    let now = Instant::now();
+                    if now >= self.deadline {
+                        self.finished = true;
+                        return (!out.is_empty()).then(|| out.freeze());
                     }
+                    self.alarm.as_mut().reset(self.deadline.min(now + BOOKMARK_PERIOD));
                 }
             }
             if !out.is_empty() || self.finished {

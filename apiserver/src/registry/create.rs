@@ -5,10 +5,12 @@ use api_types::field::ErrorList;
 use api_types::kinds::object_meta;
 use api_types::meta;
 use api_types::status::Status;
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Registry, Write, encode, names, storage_status};
 use crate::admission::{Attributes, Operation};
+use crate::cache::splice;
 use crate::storage::StorageError;
 
 /// How often a generated name that is taken is replaced by another.
@@ -23,15 +25,25 @@ impl Registry {
         object: Value,
         write: &Write<'_>,
     ) -> Result<Value, Status> {
+        self.create_encoded(kind, namespace, object, write).await.map(|(object, _)| object)
+    }
+
+    /// The same, with the bytes of the answer: what was stored, so that it is encoded once. `None` for a dry run.
+    pub async fn create_encoded(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        object: Value,
+        write: &Write<'_>,
+    ) -> Result<(Value, Option<Bytes>), Status> {
         let generated = meta::name(&object).is_empty() && !meta::field(&object, "generateName").is_empty();
-        let mut tries = if generated { NAME_TRIES } else { 1 };
-        loop {
-            tries -= 1;
+        for _ in 1..if generated { NAME_TRIES } else { 1 } {
             match self.create_once(kind, namespace, object.clone(), write).await {
-                Err(s) if s.reason == "AlreadyExists" && tries > 0 => {}
+                Err(s) if s.reason == "AlreadyExists" => {}
                 other => return other,
             }
         }
+        self.create_once(kind, namespace, object, write).await
     }
 
     async fn create_once(
@@ -40,7 +52,7 @@ impl Registry {
         namespace: &str,
         mut object: Value,
         write: &Write<'_>,
-    ) -> Result<Value, Status> {
+    ) -> Result<(Value, Option<Bytes>), Status> {
         if !meta::resource_version(&object).is_empty() {
             // Upstream's store says this, and its registry passes it on without a reason.
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
@@ -77,14 +89,14 @@ impl Registry {
             if self.peek(kind, namespace, &name).is_some() {
                 return Err(Status::already_exists(kind.group, kind.plural, &name));
             }
-            return Ok(object);
+            return Ok((object, None));
         }
         let value = super::owners::encoded(&mut object, write)?;
-        match self.storage.create(&kind.key(namespace, &name), value, Self::ttl(kind)).await {
+        match self.storage.create(&kind.key(namespace, &name), value.clone(), Self::ttl(kind)).await {
             Ok(revision) => {
                 claim.keep().await;
                 encode::set_revision(&mut object, revision);
-                Ok(object)
+                Ok((object, splice::with_resource_version(&value, revision).ok()))
             }
             Err(e) => {
                 if matches!(e, StorageError::Ambiguous { .. }) {

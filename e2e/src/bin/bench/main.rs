@@ -1,6 +1,6 @@
 //! `make bench`: the figures of a build, as a table with the machine's description.
 //!
-//! Starts a cluster of its own, measures it, takes it down. `SKIFF_BIN` is what is measured.
+//! Starts servers of its own, measures them, takes them down. `SKIFF_BIN` is what is measured.
 
 mod api;
 mod pods;
@@ -8,7 +8,7 @@ mod process;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use e2e::slot::Slot;
 use e2e::{Cluster, needs};
 
@@ -31,12 +31,19 @@ impl Table {
     }
 }
 
+const USAGE: &str = "bench [cluster|api] [--quick] [--datastore embedded|etcd|both] [--part requests|fanout|nodes|bulk]... [--upstream]
+  cluster     starts, idle cost and pods of a whole cluster (root, containerd)
+  api         the API server alone; nothing but etcd for its datastore
+  --upstream  measures the kube-apiserver that UPSTREAM_APISERVER names in the same run
+Without a word both are measured.";
+
 fn main() -> ExitCode {
-    if let Err(reason) = needs::containers() {
-        println!("SKIPPED bench: {reason}");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let done = match arguments(&args) {
+        Ok(wanted) => run(&wanted),
+        Err(e) => Err(e.context(USAGE)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("bench: {e:#}");
@@ -45,8 +52,61 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
-    let quick = std::env::args().any(|a| a == "--quick");
+/// What was asked for.
+struct Wanted {
+    cluster: bool,
+    api: bool,
+    options: api::Options,
+}
+
+fn arguments(args: &[String]) -> Result<Wanted> {
+    let (mut cluster, mut api) = (false, false);
+    let mut options = api::Options { quick: false, kinds: Vec::new(), parts: Vec::new() };
+    let (mut store, mut beside) = ("both", false);
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match arg {
+            "cluster" => cluster = true,
+            "api" => api = true,
+            "--quick" => options.quick = true,
+            "--upstream" => beside = true,
+            "--datastore" => store = args.next().context("--datastore needs a value")?,
+            "--part" => options.parts.push(args.next().context("--part needs a value")?.to_owned()),
+            other => bail!("{other} is not known"),
+        }
+    }
+    let etcd = needs::program("etcd").is_some();
+    match store {
+        "embedded" => options.kinds.push(api::Kind::Embedded),
+        "etcd" => options.kinds.push(api::Kind::Etcd),
+        "both" if etcd => options.kinds.extend([api::Kind::Embedded, api::Kind::Etcd]),
+        "both" => {
+            println!("SKIPPED etcd: it is not installed");
+            options.kinds.push(api::Kind::Embedded);
+        }
+        "none" => {}
+        other => bail!("{other} is no datastore"),
+    }
+    if beside {
+        api::upstream().context("--upstream needs UPSTREAM_APISERVER, the path of a kube-apiserver")?;
+        options.kinds.push(api::Kind::Upstream);
+    }
+    let both = !cluster && !api;
+    Ok(Wanted { cluster: cluster || both, api: api || both, options })
+}
+
+fn run(wanted: &Wanted) -> Result<()> {
+    if wanted.cluster {
+        match needs::containers() {
+            Ok(()) => whole(wanted.options.quick)?,
+            Err(reason) => println!("SKIPPED the cluster's figures: {reason}"),
+        }
+    }
+    if wanted.api { api::measure(&wanted.options) } else { Ok(()) }
+}
+
+/// A whole cluster: how fast it starts, what it costs idle, how fast its pods run.
+fn whole(quick: bool) -> Result<()> {
     let mut table = Table::default();
     let skiff = needs::skiff()?;
     let size = std::fs::metadata(&skiff).with_context(|| format!("{}", skiff.display()))?.len();
@@ -67,7 +127,6 @@ fn run() -> Result<()> {
     process::idle(&cluster, if quick { 5 } else { 60 }, &mut table)?;
     cluster.import_images()?;
     pods::measure(&cluster, if quick { 5 } else { 20 }, &mut table)?;
-    api::measure(&cluster, if quick { 500 } else { 5000 }, &mut table)?;
     cluster.take_down()?;
 
     println!("{}\n", process::machine());
