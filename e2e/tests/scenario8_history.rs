@@ -1,7 +1,7 @@
-//! Scenario 8: a snapshot of a running server is restored; concurrent writers and watchers over `kill -9` of the server, and a checker of what each was told. No
-//! update is lost, none is given twice, and every watcher sees every write once and in order, over its reconnects,
-//! except what it was told by a 410 that it has to list anew: a server that was started again knows no events from
-//! before, as upstream's.
+//! Scenario 8: a snapshot of a running server is restored; concurrent writers and watchers over `kill -9` of the
+//! server, and a checker of what each was told. No update is lost, none is given twice, and every watcher sees every
+//! write once and in order, over its reconnects, except what it was told by a 410 that it has to list anew: a server
+//! that was started again knows no events from before, as upstream's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;

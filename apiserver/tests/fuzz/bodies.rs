@@ -96,6 +96,9 @@ fn protobuf() {
         b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09Namespace\x12\x0b\x0a\x05\x0a\x01n\x12\x00\x12\x00\x1a\x00";
     let pod = b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x19\x0a\x05\x0a\x01p\x12\x00\x12\x0c\x12\x0a\x0a\x01c\x12\x01i\x2a\x02ab\x1a\x00\x1a\x00\"\x00";
     let deployment = b"k8s\0\x0a\x15\x0a\x07apps/v1\x12\x0aDeployment\x12\x0b\x0a\x05\x0a\x01n\x12\x00\x12\x02\x08\x03\x1a\x00";
+    for whole in [&namespace[..], pod, deployment] {
+        body::parse(whole, Media::Protobuf).unwrap_or_else(|e| panic!("{}: {e}", whole.escape_ascii()));
+    }
     let seeds: &[&[u8]] = &[namespace, pod, deployment, b"k8s\0"];
     let words = [
         "\u{a}\u{2}v1",
