@@ -7,6 +7,7 @@ mod compactor;
 mod error;
 mod lease;
 mod restore;
+mod shared_revision;
 mod watch;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::error::{Kind, kind, of_read, of_write};
 use self::lease::Leases;
+use self::shared_revision::SharedRevision;
 use self::watch::revision;
 use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, TimesLeft, WatchStream};
 
@@ -101,6 +103,7 @@ pub struct EtcdStorage {
     client: Client,
     kv: KvClient,
     leases: Leases,
+    revision: SharedRevision,
     place: String,
     timeout: Duration,
     /// Ends with the store.
@@ -131,6 +134,7 @@ impl EtcdStorage {
             client,
             kv,
             leases: Leases::default(),
+            revision: SharedRevision::default(),
             place,
             timeout: options.request_timeout,
             _compactor: compactor,
@@ -364,9 +368,12 @@ fn prefix_end(prefix: &str) -> Vec<u8> {
 #[async_trait]
 impl Storage for EtcdStorage {
     async fn current_revision(&self) -> Result<Revision, StorageError> {
-        let options = GetOptions::new().with_count_only();
-        let response = self.range("read the revision", b"\0", options, 0).await?;
-        Ok(header_revision(response.header()))
+        let ask = async || {
+            let options = GetOptions::new().with_count_only();
+            let response = self.range("read the revision", b"\0", options, 0).await?;
+            Ok(header_revision(response.header()))
+        };
+        self.revision.get(ask).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StorageError> {

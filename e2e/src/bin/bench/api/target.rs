@@ -197,14 +197,14 @@ fn upstream_options(slot: &Slot) -> Vec<String> {
     pairs(&[
         ("--etcd-servers", url(slot, 0)),
         ("--secure-port", slot.api_port().to_string()),
-        ("--insecure-port", "0".into()),
         ("--bind-address", "127.0.0.1".into()),
         ("--advertise-address", "127.0.0.1".into()),
         ("--tls-cert-file", file("apiserver.crt")),
         ("--tls-private-key-file", file("apiserver.key")),
         ("--client-ca-file", file("ca.crt")),
-        ("--service-account-key-file", file("service-account.key")),
-        ("--service-account-signing-key-file", file("service-account.key")),
+        // Our key of service accounts has a form that 1.20 does not read; no token is made here.
+        ("--service-account-key-file", file("apiserver.crt")),
+        ("--service-account-signing-key-file", file("apiserver.key")),
         ("--service-account-issuer", "https://kubernetes.default.svc.cluster.local".into()),
         ("--service-cluster-ip-range", slot.service_cidr()),
         ("--authorization-mode", "Node,RBAC".into()),
