@@ -40,7 +40,10 @@ pub async fn measure(wire: &Wire, options: &Options, column: &mut Column) -> Res
         0..10 * listed,
         Duration::ZERO,
         move |n| Call::get(format!("{MAPS}/bench-{:06}", n % listed)),
-        |_| Ok(()),
+        |reply| {
+            ensure!(reply.size > 300, "an object of {} bytes", reply.size);
+            Ok(())
+        },
     );
     column.row("GET ConfigMap", got.await.context("getting config maps")?.shown(), "18,300/s", "6,100/s");
     let kind = "ConfigMaps";
