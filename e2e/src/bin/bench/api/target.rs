@@ -85,6 +85,13 @@ impl Target {
         })?;
         let mut target = Self { kind, wire, slot, server: Some(server), _etcd: etcd };
         target.ready(runtime)?;
+        // Upstream is ready before it has made them.
+        for space in ["default", "kube-public", "kube-node-lease"] {
+            e2e::eventually(&format!("namespace {space} is there"), Duration::from_secs(30), || {
+                let path = format!("/api/v1/namespaces/{space}");
+                runtime.block_on(target.wire.once(Call::get(path)))?.success().map(|_| ())
+            })?;
+        }
         Ok(target)
     }
 
