@@ -5,7 +5,7 @@ if on_path=$(command -v kubectl); then
     [ "${minor:-0}" -ge 30 ] && kubectl=$on_path
 fi
 if [ -z "$kubectl" ]; then
-    "$root/e2e/scripts/fetch-kubectl.sh" 1.36 || true
+    "$root/e2e/scripts/fetch.sh" kubectl-1.36 || true
     fetched=$tools/kubectl-1.36/usr/bin/kubectl
     [ -x "$fetched" ] && kubectl=$fetched
 fi

@@ -7,7 +7,7 @@ PATH=$PATH:/usr/sbin:/sbin
 cd "$root" || exit 1
 
 began=$SECONDS
-"$root/e2e/scripts/fetch-kubectl.sh" 1.36 1.32 || true
+"$root/e2e/scripts/fetch.sh" kubectl-1.36 kubectl-1.32 etcd-3.5 || true
 # One build for everything; the program under test is the one cargo builds beside its tests.
 cargo build --workspace --bins || die "the build failed"
 cargo test --workspace --no-run || die "the build of the tests failed"

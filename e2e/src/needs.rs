@@ -63,7 +63,7 @@ pub fn pinned_kubectl(version: &str) -> Result<PathBuf, Skip> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(Skip(format!("kubectl {version} is not there; e2e/scripts/fetch-kubectl.sh {version} fetches it")))
+    Err(Skip(format!("kubectl {version} is not there; e2e/scripts/fetch.sh kubectl-{version} fetches it")))
 }
 
 /// The kubectl that scenarios use: 1.36, else whatever is on PATH.
@@ -71,7 +71,7 @@ pub fn kubectl() -> Result<PathBuf> {
     if let Ok(path) = pinned_kubectl("1.36") {
         return Ok(path);
     }
-    program("kubectl").context("no kubectl; e2e/scripts/fetch-kubectl.sh 1.36 fetches one")
+    program("kubectl").context("no kubectl; e2e/scripts/fetch.sh kubectl-1.36 fetches one")
 }
 
 /// The archives of the demo image; made when they are not there. `make test` makes sure they are up to date.

@@ -1,9 +1,7 @@
 //! What the type table says about a place in an object, as server-side apply sees it.
 //!
-//! `zero.txt` adds what no OpenAPI document tells: the fields that Go writes although nobody has set them (no
-//! `omitempty`, or a struct that is no pointer), with the value they then have. Upstream compares Go values, so an
-//! absent field of this kind equals its zero value, and who creates a container owns its `resources`. It also names
-//! the scalars that Go leaves out when they are zero: `hostNetwork: false` says nothing, and has no owner.
+//! Upstream compares Go values: an absent field that Go writes all the same equals its zero value (who creates a
+//! container owns its `resources`), and `hostNetwork: false`, which Go leaves out, says nothing and has no owner.
 
 use std::sync::LazyLock;
 
@@ -26,44 +24,19 @@ pub enum Shape<'t> {
     Any,
 }
 
-/// The type table and Go's zero values.
+/// The type table, as server-side apply asks it.
 #[derive(Debug)]
 pub struct Schema<'t> {
     /// The types.
     pub table: &'t Table,
-    /// By [`StructId`]; the fields in order of their names.
-    zeros: Vec<Vec<(&'t str, Value)>>,
-    /// Scalars that Go leaves out when they are zero, in order of their names.
-    omitted: Vec<Vec<&'t str>>,
 }
 
 impl Schema<'static> {
     /// The types of the built-in kinds.
     pub fn builtin() -> &'static Schema<'static> {
-        static SCHEMA: LazyLock<Schema<'static>> = LazyLock::new(|| {
-            let table = Table::builtin();
-            let mut zeros = vec![Vec::new(); table.structs().len()];
-            let mut omitted = vec![Vec::new(); table.structs().len()];
-            for line in include_str!("zero.txt").lines() {
-                // `name=value` is always there, `name-` is left out when it is zero.
-                let mut words = line.split(' ');
-                let Some(id) = words.next().and_then(|n| table.find(n)) else { continue };
-                let mut fields: Vec<(&str, Value)> =
-                    words.clone().filter_map(|w| w.split_once('=')).map(|(n, v)| (n, zero(v))).collect();
-                fields.sort_by_key(|(n, _)| *n);
-                zeros[id.index()] = fields;
-                let mut names: Vec<&str> = words.filter_map(|w| w.strip_suffix('-')).collect();
-                names.sort_unstable();
-                omitted[id.index()] = names;
-            }
-            Schema { table, zeros, omitted }
-        });
+        static SCHEMA: LazyLock<Schema<'static>> = LazyLock::new(|| Schema { table: Table::builtin() });
         &SCHEMA
     }
-}
-
-fn zero(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
 /// Fields whose value is known when a key of a list leaves them out, besides those with a zero value.
@@ -102,25 +75,18 @@ impl<'t> Schema<'t> {
     }
 
     /// The fields of a struct that Go always writes.
-    pub fn zeros(&self, id: StructId) -> &[(&'t str, Value)] {
-        self.zeros.get(id.index()).map_or(&[], Vec::as_slice)
+    pub fn zeros(&self, id: StructId) -> &'t [(&'static str, Value)] {
+        &self.table.get(id).zeros.written
     }
 
     /// The value of a field that Go always writes.
-    pub fn zero(&self, id: StructId, name: &str) -> Option<&Value> {
-        let all = self.zeros(id);
-        all.binary_search_by(|(n, _)| (*n).cmp(name)).ok().map(|i| &all[i].1)
+    pub fn zero(&self, id: StructId, name: &str) -> Option<&'t Value> {
+        self.table.get(id).zeros.written(name)
     }
 
     /// Whether Go leaves this value of a field out.
     pub fn omits(&self, id: StructId, name: &str, value: &Value) -> bool {
-        let zero = match value {
-            Value::Bool(b) => !b,
-            Value::String(s) => s.is_empty(),
-            Value::Number(n) => n.as_f64() == Some(0.0),
-            _ => false,
-        };
-        zero && self.omitted.get(id.index()).is_some_and(|all| all.binary_search(&name).is_ok())
+        self.table.get(id).zeros.omits(name, value)
     }
 
     /// The value of a key that an item of a list leaves out.
@@ -151,31 +117,6 @@ impl Shape<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_zero_value_is_of_a_field() {
-        let schema = Schema::builtin();
-        for line in include_str!("zero.txt").lines() {
-            let name = line.split(' ').next().unwrap();
-            let id = schema.table.find(name).unwrap_or_else(|| panic!("{name}"));
-            for field in schema.omitted[id.index()].iter() {
-                assert!(schema.table.get(id).field(field).is_some(), "{name}.{field}");
-            }
-            for (field, zero) in schema.zeros(id) {
-                let s = schema.table.get(id);
-                let f = s.field(field).unwrap_or_else(|| panic!("{name}.{field}"));
-                // A struct with a form of its own (a duration) is what the document says, not what Go says.
-                let fits = match &f.ty {
-                    Type::Struct(_) | Type::Map(_) => zero.is_object() || zero.is_null(),
-                    Type::List(_) | Type::Time | Type::MicroTime | Type::Any | Type::Bytes => zero.is_null(),
-                    Type::Bool => zero.is_boolean() || zero.is_null(),
-                    Type::String | Type::Quantity => zero.is_string() || zero.is_null(),
-                    _ => zero.is_number() || zero.is_null(),
-                };
-                assert!(fits, "{name}.{field} = {zero}");
-            }
-        }
-    }
 
     #[test]
     fn places() {

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::field::ErrorList;
 use crate::names;
+use crate::schema::{StructId, Table};
 use crate::table::Column;
 
 pub use scale::ScalePaths;
@@ -203,6 +204,19 @@ impl Kind {
     /// Whether its objects live in a namespace.
     pub fn namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
+    }
+
+    /// Its type in the version of its path.
+    pub fn type_id(&self) -> Option<StructId> {
+        Table::builtin().find(self.type_name)
+    }
+
+    /// Its type in the version it is kept in.
+    pub fn stored_type_id(&self) -> Option<StructId> {
+        match self.conversion {
+            None => self.type_id(),
+            Some(_) => by_storage(self.storage).and_then(Self::type_id),
+        }
     }
 
     /// The prefix of all its keys.

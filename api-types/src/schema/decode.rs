@@ -2,7 +2,8 @@
 //!
 //! * Unknown fields are taken out and reported: the caller makes them an error, a warning or nothing.
 //! * A value of the wrong type ends the request with the text of Go's decoder.
-//! * Quantities and times get their canonical form; nulls and empty optional lists and maps disappear.
+//! * Quantities and times get their canonical form; nulls, empty optional lists and maps, and zero values that say no
+//!   more than their absence ([`super::zero`]) disappear.
 
 use serde_json::{Map, Value};
 
@@ -113,7 +114,7 @@ impl Decoder<'_> {
             self.path.push(Seg::Field(name.clone()));
             self.value(v, &field.ty, &At { owner: s.go_name(), field: Some(field.name) })?;
             self.path.pop();
-            if is_empty_optional(v, field) {
+            if is_empty_optional(v, field) || s.zeros.is_unset(name, v) {
                 drop.push(name.clone());
             }
         }
@@ -321,8 +322,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             v,
-            json!({"metadata": {},
-                   "spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Mi"}}}],
+            json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Mi"}}}],
                             "volumes": [{"name": "v", "emptyDir": {}}]}})
         );
     }

@@ -10,6 +10,7 @@
 
 pub mod decode;
 pub mod wire;
+pub mod zero;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -110,6 +111,8 @@ pub struct Struct {
     pub atomic: bool,
     /// Its fields by name.
     pub fields: Vec<Field>,
+    /// What Go does with those that nobody has set.
+    pub zeros: zero::Zeros,
 }
 
 impl Struct {
@@ -152,7 +155,7 @@ pub struct Table {
 impl Table {
     /// The table of the built-in kinds.
     pub fn builtin() -> &'static Table {
-        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::parse(SOURCE));
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::parse(SOURCE, zero::SOURCE));
         &TABLE
     }
 
@@ -171,7 +174,8 @@ impl Table {
         &self.structs
     }
 
-    fn parse(text: &'static str) -> Table {
+    fn parse(text: &'static str, zeros: &'static str) -> Table {
+        let zeros: HashMap<&str, &'static str> = zeros.lines().filter_map(|l| l.split_once(' ')).collect();
         let heads: Vec<(&str, &str)> = text
             .lines()
             .filter(|l| !l.starts_with(' ') && !l.is_empty())
@@ -195,7 +199,9 @@ impl Table {
             }
             let (name, flags) = line.split_once(' ').unwrap_or((line, ""));
             if structs_of(flags) {
-                structs.push(Struct { name, atomic: flags == "atomic", fields: Vec::new() });
+                let zeros =
+                    zeros.get(name).map_or_else(zero::Zeros::default, |words| zero::Zeros::parse(words));
+                structs.push(Struct { name, atomic: flags == "atomic", fields: Vec::new(), zeros });
             }
         }
         for s in &mut structs {

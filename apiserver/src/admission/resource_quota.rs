@@ -73,7 +73,7 @@ impl ResourceQuota {
         if !is_counted(a) {
             return Ok(Charges::default());
         }
-        let Some(kind) = catalog::by_resource("", "v1", "resourcequotas") else {
+        let Some(kind) = quotas() else {
             return Ok(Charges::default());
         };
         if cached(registry, kind, &a.namespace)?.is_empty() {
@@ -123,6 +123,10 @@ impl ResourceQuota {
             give_back(registry, self.turns[charges.turn].lock().await, charges.taken).await;
         }
     }
+}
+
+fn quotas() -> Option<&'static Kind> {
+    catalog::by_resource("", "v1", "resourcequotas")
 }
 
 /// Whether quotas look at such writes at all.
@@ -239,7 +243,7 @@ async fn take(
     let name = meta::name(&quota).to_owned();
     for _ in 0..TRIES {
         let Some(mut new) = charged(a, &quota, delta)? else { return Ok(None) };
-        let value = encode::stored(&mut new)?;
+        let value = encode::stored(kind, &mut new);
         match registry.storage().update(&key, value, revision, None).await {
             Ok(revision) => {
                 remember(written, &key, revision, new);
@@ -261,15 +265,10 @@ async fn take(
 }
 
 async fn give_back(registry: &Registry, mut written: MutexGuard<'_, Written>, taken: Vec<Charge>) {
+    let Some(kind) = quotas() else { return };
     for charge in taken {
         let mut before = charge.before;
-        let value = match encode::stored(&mut before) {
-            Ok(value) => value,
-            Err(e) => {
-                tracing::warn!(key = charge.key, error = %e, "a quota keeps a charge");
-                continue;
-            }
-        };
+        let value = encode::stored(kind, &mut before);
         // Only the very state that was charged: who has written since may have counted already.
         match registry.storage().update(&charge.key, value, charge.revision, None).await {
             Ok(revision) => remember(&mut written, &charge.key, revision, before),

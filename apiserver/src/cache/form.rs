@@ -1,9 +1,10 @@
-//! The version objects of a resource are stored in, and what is done with those that are stored in an older one:
-//! upstream's API server may have written them.
+//! The form objects of a resource are stored in, and what is done with those that have another: upstream's API server
+//! may have written them in an older version, or another program in another order.
 
 use std::borrow::Cow;
 
 use api_types::catalog::{self, Kind};
+use api_types::schema::{Table, zero};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -11,8 +12,8 @@ use serde_json::Value;
 #[derive(Debug)]
 pub struct StoredForm {
     kind: Option<&'static Kind>,
-    /// How an object in the current version begins: as this server writes it, and as upstream does.
-    heads: [Box<[u8]>; 2],
+    /// How an object in the current version begins, as upstream and this server write it.
+    head: Box<[u8]>,
 }
 
 impl StoredForm {
@@ -20,29 +21,22 @@ impl StoredForm {
     pub fn of(prefix: &str) -> Self {
         let place = prefix.strip_prefix("/registry/").unwrap_or(prefix).trim_end_matches('/');
         let kind = catalog::by_storage(place);
-        let heads = match kind {
-            Some(k) => [
-                format!("{{\"apiVersion\":\"{}\",", k.stored_version).into_bytes().into(),
-                format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", k.kind, k.stored_version)
-                    .into_bytes()
-                    .into(),
-            ],
-            None => [Box::default(), Box::default()],
-        };
-        Self { kind, heads }
+        let head = kind.map(|k| zero::head(k.kind, k.stored_version).into_bytes().into()).unwrap_or_default();
+        Self { kind, head }
     }
 
     /// The object in the current version: mostly as it is, which its first bytes tell.
     pub fn current<'a>(&self, value: &'a Bytes) -> Result<Cow<'a, Bytes>, serde_json::Error> {
         let Some(kind) = self.kind else { return Ok(Cow::Borrowed(value)) };
-        if self.heads.iter().any(|h| value.starts_with(h)) {
+        if value.starts_with(&self.head) {
             return Ok(Cow::Borrowed(value));
         }
         let mut object: Value = serde_json::from_slice(value)?;
-        if !catalog::older::upgrade(kind, &mut object) {
-            return Ok(Cow::Borrowed(value));
+        catalog::older::upgrade(kind, &mut object);
+        if let Some(id) = kind.type_id() {
+            zero::complete(&mut object, id, Table::builtin());
         }
-        Ok(Cow::Owned(serde_json::to_vec(&object)?.into()))
+        Ok(Cow::Owned(zero::Written(&object).to_bytes().into()))
     }
 }
 
@@ -51,19 +45,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_older_versions_are_touched() {
+    fn what_is_written_otherwise_is_brought_to_the_form() {
         let form = StoredForm::of("/registry/cronjobs/");
+        let bytes = Bytes::from(r#"{"kind":"CronJob","apiVersion":"batch/v1","metadata":{}}"#);
+        assert!(matches!(form.current(&bytes).unwrap(), Cow::Borrowed(_)));
         for text in [
+            r#"{"kind":"CronJob","apiVersion":"batch/v1beta1","metadata":{}}"#,
             r#"{"apiVersion":"batch/v1","kind":"CronJob"}"#,
-            r#"{"kind":"CronJob","apiVersion":"batch/v1","metadata":{}}"#,
             r#"{"metadata":{},"kind":"CronJob","apiVersion":"batch/v1"}"#,
         ] {
-            let bytes = Bytes::from(text);
-            assert!(matches!(form.current(&bytes).unwrap(), Cow::Borrowed(_)), "{text}");
+            let now = form.current(&Bytes::from(text)).unwrap().into_owned();
+            assert!(
+                now.starts_with(br#"{"kind":"CronJob","apiVersion":"batch/v1","metadata":{},"spec":"#),
+                "{text}"
+            );
         }
-        let bytes = Bytes::from(r#"{"kind":"CronJob","apiVersion":"batch/v1beta1","metadata":{}}"#);
-        let now: Value = serde_json::from_slice(&form.current(&bytes).unwrap()).unwrap();
-        assert_eq!(now["apiVersion"], "batch/v1");
         let unknown = StoredForm::of("/registry/boats/");
         let bytes = Bytes::from("{}");
         assert!(matches!(unknown.current(&bytes).unwrap(), Cow::Borrowed(_)));

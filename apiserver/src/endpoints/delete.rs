@@ -50,7 +50,10 @@ pub async fn delete_collection(call: Call<'_>) -> Answer {
         .try_collect()
         .await?;
     let mut items: Vec<Value> = deleted.into_iter().flatten().collect();
-    items.iter_mut().for_each(|o| respond::present(kind, o));
+    for item in &mut items {
+        respond::present(kind, item);
+        respond::as_item(item);
+    }
     let answer = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
         "metadata": page.meta, "items": items});
     Ok(respond::json(StatusCode::OK, &answer))

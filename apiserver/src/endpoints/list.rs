@@ -7,13 +7,13 @@ use api_types::field::Path;
 use api_types::status::Status;
 use axum::body::Body;
 use base64::Engine;
-use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::compress::Length;
+use super::pieces::Pieces;
 use super::respond::{self, Answer};
 use super::{Call, get};
 use crate::cache::CachedObject;
@@ -27,9 +27,6 @@ use crate::storage::{ListOptions, StorageError};
 const INCONSISTENT: i64 = -1;
 /// What upstream says when the history of a paged list is gone.
 const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
-
-/// Objects of a list are gathered into pieces of about this size.
-const CHUNK: usize = 64 * 1024;
 
 /// One page of a list, before it is encoded.
 pub struct Page {
@@ -238,66 +235,16 @@ async fn from_store(
     }
 }
 
-/// Concatenates the objects' bytes; nothing is encoded again, and memory is bounded by one piece.
-fn stream_list(kind: &Kind, form: Form, page: Page) -> Response<Body> {
-    let (list_kind, version) = match form {
-        Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-        _ => (format!("{}List", kind.kind), kind.api_version()),
-    };
-    let head = format!(
-        "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":[",
-        page.meta
-    );
+/// The objects' bytes one after the other; nothing is encoded again, and memory is bounded by one piece.
+fn stream_list(kind: &'static Kind, form: Form, page: Page) -> Response<Body> {
     let length = page.objects.iter().map(|o| o.bytes.len() as u64).sum();
-    let convert = form == Form::Metadata || kind.conversion.is_some();
-    let from_stored = kind.conversion.map(|c| c.from_stored);
-    let state = (page.objects.into_iter(), true, false, Some(head));
-    let body = stream::unfold(state, move |(mut objects, mut first, done, mut head)| async move {
-        if done {
-            return None;
-        }
-        let mut buffer = BytesMut::with_capacity(CHUNK + 4096);
-        if let Some(h) = head.take() {
-            buffer.put_slice(h.as_bytes());
-        }
-        while buffer.len() < CHUNK {
-            let Some(o) = objects.next() else {
-                buffer.put_slice(b"]}\n");
-                return Some((Ok::<Bytes, std::io::Error>(buffer.freeze()), (objects, first, true, head)));
-            };
-            if !std::mem::take(&mut first) {
-                buffer.put_u8(b',');
-            }
-            if !convert {
-                buffer.put_slice(&o.bytes);
-                continue;
-            }
-            match converted(&o, from_stored, form) {
-                Ok(bytes) => buffer.put_slice(&bytes),
-                Err(e) => return Some((Err(std::io::Error::other(e)), (objects, first, true, head))),
-            }
-        }
-        Some((Ok(buffer.freeze()), (objects, first, false, head)))
-    });
-    let mut r = Response::new(Body::from_stream(body));
+    let mut r = Response::new(Body::from_stream(stream::iter(Pieces::new(kind, form, page))));
     r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if form == Form::Object {
         r.extensions_mut().insert(Length(length));
     }
     r
-}
-
-fn converted(
-    o: &CachedObject,
-    from_stored: Option<fn(&mut Value)>,
-    form: Form,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let mut value: Value = serde_json::from_slice(&o.bytes)?;
-    if let Some(f) = from_stored {
-        f(&mut value);
-    }
-    serde_json::to_vec(&if form == Form::Metadata { respond::partial(&value) } else { value })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod manager;
 mod node_proxy;
 pub(crate) mod openid;
 mod patch;
+mod pieces;
 mod proxy;
 pub mod respond;
 pub(crate) mod reviews;

@@ -2,6 +2,7 @@
 
 use api_types::catalog::Kind;
 use api_types::meta;
+use api_types::schema::zero::Written;
 use api_types::status::Status;
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::registry::encode;
 use crate::request::negotiate::Form;
 
 /// The answer of every handler.
@@ -16,10 +18,7 @@ pub type Answer = Result<Response<Body>, Status>;
 
 /// A JSON answer.
 pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
-    match serde_json::to_vec(value) {
-        Ok(bytes) => bytes_json(code, bytes.into()),
-        Err(e) => status(&Status::internal(format!("encoding the answer: {e}"))),
-    }
+    bytes_json(code, Written(value).to_bytes().into())
 }
 
 /// JSON that is encoded already.
@@ -86,10 +85,19 @@ pub fn object(code: StatusCode, kind: &Kind, mut object: Value, form: Form) -> R
     }
 }
 
-/// From the stored version to the one the kind's path stands for.
+/// From the stored version to the one the kind's path stands for, as upstream would write it.
 pub fn present(kind: &Kind, object: &mut Value) {
     if let Some(c) = &kind.conversion {
         (c.from_stored)(object);
+    }
+    encode::complete(kind, object);
+}
+
+/// An item of a list: the list says of what kind it is.
+pub fn as_item(object: &mut Value) {
+    if let Value::Object(root) = object {
+        root.remove("kind");
+        root.remove("apiVersion");
     }
 }
 

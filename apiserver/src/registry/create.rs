@@ -91,7 +91,7 @@ impl Registry {
             }
             return Ok((object, None));
         }
-        let value = super::owners::encoded(&mut object, write)?;
+        let value = super::owners::encoded(kind, &mut object, write);
         match self.storage.create(&kind.key(namespace, &name), value.clone(), Self::ttl(kind)).await {
             Ok(revision) => {
                 claim.keep().await;

@@ -6,7 +6,7 @@ use api_types::status::{self, Status};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Registry, Write, encode, parse_stored, storage_status};
+use super::{Registry, Write, encode, storage_status};
 use crate::admission::{Attributes, Operation};
 use crate::storage::StorageError;
 
@@ -78,14 +78,14 @@ impl Registry {
         self.freshen(super::read::Freshness::Consistent).await?;
         let key = kind.key(namespace, name);
         let cached = self.resource(kind)?.get(&key).ok_or_else(|| Self::not_found(kind, name))?;
-        let (mut object, mut revision) = (parse_stored(&cached.bytes)?, cached.revision);
+        let (mut object, mut revision) = (encode::parsed(kind, &cached.bytes)?, cached.revision);
         for _ in 0..CONFLICT_TRIES {
             check_preconditions(kind, name, &object, revision, options)?;
             match self.delete_once(kind, namespace, name, object, revision, options, write).await {
                 Ok(deleted) => return Ok(deleted),
                 Err(Attempt::Refused(s)) => return Err(s),
                 Err(Attempt::Changed(bytes, at)) => {
-                    object = parse_stored(&bytes)?;
+                    object = encode::parsed(kind, &bytes)?;
                     api_types::catalog::older::upgrade(kind, &mut object);
                     encode::set_revision(&mut object, at);
                     revision = at;
@@ -132,7 +132,7 @@ impl Registry {
         if write.dry_run || same == object {
             return Ok(Deleted::Marked(same));
         }
-        let value = encode::stored(&mut marked)?;
+        let value = encode::stored(kind, &mut marked);
         let at = self
             .storage
             .update(&key, value, revision, Self::ttl(kind))

@@ -10,7 +10,6 @@ use api_types::apply::managers;
 use api_types::apply::update::{Subject, updated};
 use api_types::catalog::Kind;
 use api_types::meta;
-use api_types::status::Status;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -63,13 +62,13 @@ fn record(kind: &Kind, old: Option<&Value>, new: &mut Value, write: &Write<'_>) 
 
 /// The bytes to store. An object that is too large for the store with its owners is stored without them; an apply
 /// is refused then, because it could not be told from one that gives everything up.
-pub(super) fn encoded(object: &mut Value, write: &Write<'_>) -> Result<Bytes, Status> {
-    let bytes = encode::stored(object)?;
+pub(super) fn encoded(kind: &Kind, object: &mut Value, write: &Write<'_>) -> Bytes {
+    let bytes = encode::stored(kind, object);
     if bytes.len() <= MAX_OWNED || write.owners == Owners::Given || managers::of(object).is_none() {
-        return Ok(bytes);
+        return bytes;
     }
     managers::set(object, None);
-    encode::stored(object)
+    encode::stored(kind, object)
 }
 
 /// Puts the times of `old` back when nothing but times differs: a write without an effect has no time either.

@@ -9,7 +9,7 @@ use api_types::status::Status;
 use serde_json::Value;
 
 use super::create::check_namespace;
-use super::{Registry, Write, encode, parse_stored, storage_status};
+use super::{Registry, Write, encode, storage_status};
 use crate::admission::{Attributes, Operation};
 use crate::storage::StorageError;
 
@@ -61,7 +61,7 @@ impl Registry {
         self.freshen(super::read::Freshness::Consistent).await?;
         let key = kind.key(namespace, name);
         let mut current = match self.resource(kind)?.get(&key) {
-            Some(c) => Some((parse_stored(&c.bytes)?, c.revision)),
+            Some(c) => Some((encode::parsed(kind, &c.bytes)?, c.revision)),
             None => None,
         };
         for _ in 0..CONFLICT_TRIES {
@@ -84,7 +84,7 @@ impl Registry {
                     }
                     current = match entry {
                         Some((bytes, revision)) => {
-                            let mut value = parse_stored(&bytes)?;
+                            let mut value = encode::parsed(kind, &bytes)?;
                             api_types::catalog::older::upgrade(kind, &mut value);
                             encode::set_revision(&mut value, revision);
                             Some((value, revision))
@@ -142,6 +142,7 @@ impl Registry {
         }
         keep_system_fields(&mut new, old);
         kind.strategy.default(&mut new);
+        encode::compact(kind, &mut new);
         let owners = super::owners::on_update(kind, old, &mut new, write);
         match options.part {
             Part::Whole => kind.strategy.prepare_for_update(&mut new, old),
@@ -151,6 +152,7 @@ impl Registry {
             Part::Prepared => {}
         }
         managers::set(&mut new, owners);
+        encode::compact(kind, &mut new);
         let counted = matches!(options.part, Part::Whole | Part::Resize);
         if counted && kind.strategy.counts_generations() && differs_beyond_metadata(&new, old) {
             let next = meta::generation(old) + 1;
@@ -158,6 +160,7 @@ impl Registry {
         }
         let mut attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
         self.admission.admit(self, &mut attributes).await?;
+        encode::compact(kind, &mut new);
         super::owners::settle(&mut new, old);
         let mut errors = ErrorList::new();
         object_meta::validate(&new, kind, &mut errors);
@@ -205,7 +208,7 @@ impl Registry {
             // Writing the same again costs a revision and wakes every watcher for nothing.
             return Ok(unchanged);
         }
-        let value = super::owners::encoded(&mut new, write)?;
+        let value = super::owners::encoded(kind, &mut new, write);
         match self.storage.update(&key, value, revision, Self::ttl(kind)).await {
             Ok(revision) => {
                 claim.keep().await;

@@ -126,7 +126,7 @@ async fn addresses_and_ranges_as_kinds() {
         path: CIDRS,
         object: json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/24"]},
             "status": {"conditions": []}}),
-        becomes: json!({"spec": {"cidrs": ["10.97.0.0/24"]}, "status": null}),
+        becomes: json!({"spec": {"cidrs": ["10.97.0.0/24"]}, "status": {}}),
         row: json!(["more", "10.97.0.0/24"]),
         refused: vec![
             (

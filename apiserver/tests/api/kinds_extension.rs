@@ -52,7 +52,7 @@ async fn definitions() {
         (
             json!({"spec": {"versions": [no_storage]}}),
             of(
-                "[spec.versions: Invalid value: [{\"name\":\"v1\",\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}},\"served\":true,\"storage\":false}]: must have exactly one version marked as storage version, status.storedVersions: Invalid value: null: must have at least one stored version]",
+                "[spec.versions: Invalid value: [{\"name\":\"v1\",\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}},\"served\":true}]: must have exactly one version marked as storage version, status.storedVersions: Invalid value: null: must have at least one stored version]",
             ),
         ),
         (

@@ -237,11 +237,32 @@ async fn what_another_server_stored_in_an_older_version() {
     storage.create("/registry/cronjobs/default/old", stored.into(), None).await.unwrap();
     let path = "/apis/batch/v1/namespaces/default/cronjobs";
     let list = api.get(path).await.ok();
-    assert_eq!(list["items"][0]["apiVersion"], "batch/v1");
+    assert_eq!((&list["apiVersion"], list["items"][0].get("apiVersion")), (&json!("batch/v1"), None));
+    assert_eq!(api.get(&format!("{path}/old")).await.ok()["apiVersion"], "batch/v1");
     let patch = json!({"spec": {"suspend": false}});
     let patched = api.patch(&format!("{path}/old"), crate::common::MERGE, &patch).await.ok();
     assert_eq!((&patched["apiVersion"], &patched["spec"]["suspend"]), (&json!("batch/v1"), &json!(false)));
     let entry = storage.get("/registry/cronjobs/default/old").await.unwrap().unwrap();
     let text = String::from_utf8(entry.value.to_vec()).unwrap();
     assert!(text.contains("\"batch/v1\"") && !text.contains("v1beta1"), "{text}");
+}
+
+#[tokio::test]
+async fn items_do_not_repeat_what_the_list_is_of() {
+    let api = Api::start().await;
+    let made = api.post(MAPS, &configmap("a")).await.created();
+    // As an earlier version of this server, or another program, has ordered its fields.
+    let other = r#"{"apiVersion":"v1","data":{"x":"y"},"kind":"ConfigMap","metadata":{"name":"b","namespace":"default"}}"#;
+    let storage = api.server.registry().storage();
+    storage.create("/registry/configmaps/default/b", other.into(), None).await.unwrap();
+    let list = api.get(MAPS).await.ok();
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    for item in list["items"].as_array().unwrap() {
+        assert!(item.get("kind").is_none() && item.get("apiVersion").is_none(), "{item}");
+    }
+    assert_eq!(list["items"][1]["data"], json!({"x": "y"}));
+    assert_eq!(
+        (&made["kind"], &api.get(&format!("{MAPS}/b")).await.ok()["kind"]),
+        (&json!("ConfigMap"), &json!("ConfigMap"))
+    );
 }

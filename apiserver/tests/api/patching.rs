@@ -156,3 +156,33 @@ async fn status_patches_of_a_node_agent() {
     let wrong = json!({"metadata": {"uid": "another"}, "status": {"phase": "Failed"}});
     api.patch(path, STRATEGIC, &wrong).await.refused(409, "Conflict");
 }
+
+#[tokio::test]
+async fn a_patch_finds_what_upstream_would_show() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/default/pods";
+    let mut sent = pod("a");
+    sent["spec"]["hostNetwork"] = false.into();
+    sent["spec"]["hostUsers"] = true.into();
+    let made = api.post(path, &sent).await.created();
+    assert_eq!(made["spec"].get("hostNetwork"), None, "what Go leaves out when it is zero");
+    assert_eq!(made["spec"]["hostUsers"], true, "a pointer");
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({}),
+        "no pointer, and no omitempty for a struct"
+    );
+    assert_eq!(api.get(&format!("{path}/a")).await.ok(), made);
+    let generation = &made["metadata"]["generation"];
+    let put = api.put(&format!("{path}/a"), &made).await.ok();
+    assert_eq!((&put, &put["metadata"]["generation"]), (&made, generation), "written back, nothing changes");
+
+    let made = api.post("/apis/apps/v1/namespaces/default/deployments", &deployment("web")).await.created();
+    let at = "/spec/template/spec/containers/0/resources/limits";
+    let patch = json!([{"op": "test", "path": "/spec/template/spec/containers/0/resources", "value": {}},
+        {"op": "add", "path": at, "value": {"cpu": "1"}}]);
+    let patched = api.patch(DEPLOYMENT, JSON_PATCH, &patch).await.ok();
+    assert_eq!(patched.pointer(at), Some(&json!({"cpu": "1"})));
+    assert_eq!(patched["metadata"]["generation"], 2);
+    assert_eq!(made["status"], json!({}));
+}

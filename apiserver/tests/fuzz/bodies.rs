@@ -3,28 +3,12 @@
 use api_types::catalog;
 use apiserver::request::body::{self, Media};
 use apiserver::request::query::FieldValidation;
-use serde_json::Value;
 
 use crate::objects::{DEPLOYMENT, JSON_WORDS, POD, SERVICE};
 use crate::runner::{Corpus, run};
 
 /// What an object may grow to when it is read: YAML's aliases repeat.
 const MAX_EXPANDED: usize = 8 * body::MAX_BODY;
-
-/// Equal but for the last digit of a floating-point number: numbers are read to within one unit of it.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((k, v), (l, w))| k == l && same(v, w))
-        }
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(v, w)| same(v, w)),
-        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
-            let (a, b) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));
-            a == b || ((a - b) / a).abs() < 1e-15
-        }
-        _ => a == b,
-    }
-}
 
 /// A body that is read is read the same again from what it was read as, and fits its type from then on.
 fn read(input: &[u8], media: Media) {
@@ -33,7 +17,7 @@ fn read(input: &[u8], media: Media) {
     let bound = if media == Media::Yaml { MAX_EXPANDED } else { 64 * input.len() + 4_096 };
     assert!(text.len() <= bound, "{} bytes became {}", input.len(), text.len());
     let again = body::parse(text.as_bytes(), Media::Json).expect("what we print we read");
-    assert!(same(&again.value, &parsed.value), "{text} is read as {}", again.value);
+    assert_eq!(again.value, parsed.value, "{text}");
     assert!(again.duplicates.is_empty());
     for (group, version, kind) in [("", "v1", "Pod"), ("apps", "v1", "Deployment"), ("", "v1", "Service")] {
         let kind = catalog::by_kind(group, version, kind).unwrap();
@@ -43,7 +27,7 @@ fn read(input: &[u8], media: Media) {
         let fitted = once.object.to_string();
         let twice = body::decode(fitted.as_bytes(), Media::Json, kind, FieldValidation::Strict)
             .unwrap_or_else(|s| panic!("{fitted} was fitted and is refused: {}", s.message));
-        assert!(same(&twice.object, &once.object), "{fitted} is fitted again, to {}", twice.object);
+        assert_eq!(twice.object, once.object, "{fitted}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use api_types::kinds::addresses::{Cidr, parse_cidr};
 use api_types::meta::{self, str_at};
+use api_types::schema::zero::Written;
 use bytes::Bytes;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ pub(super) fn object(ip: Ipv4Addr, owner: &Owner) -> Bytes {
             "creationTimestamp": meta::now(),
             "labels": {FAMILY.0: FAMILY.1, MANAGED_BY.0: MANAGED_BY.1}},
         "spec": {"parentRef": {"resource": "services", "namespace": owner.namespace, "name": owner.name}}});
-    object.to_string().into()
+    Written(&object).to_bytes().into()
 }
 
 /// The service that an IPAddress is of, where an allocator made it for one.

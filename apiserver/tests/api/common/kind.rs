@@ -50,6 +50,13 @@ pub fn assert_contains(whole: &Value, part: &Value, place: &str) {
                 assert_contains(found, v, &format!("{place}.{k}"));
             }
         }
+        Value::Array(items) => {
+            let found = whole.as_array().map_or(0, Vec::len);
+            assert_eq!(found, items.len(), "{place}: {whole}");
+            for (i, item) in items.iter().enumerate() {
+                assert_contains(&whole[i], item, &format!("{place}[{i}]"));
+            }
+        }
         other => assert_eq!(whole, other, "{place}"),
     }
 }

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Fetches pinned versions of kubectl from Debian: `fetch-kubectl.sh 1.36 1.32`.
+# Fetches pinned versions of programs from Debian: `fetch.sh kubectl-1.36 kubectl-1.32 etcd-3.5`.
 #
-# Debian 13 and sid have newer kubectls than Debian 12, as static programs. They are taken from the mirror this
+# Debian 13 and sid have newer ones than Debian 12, as static programs. They are taken from the mirror this
 # machine already uses, with an apt configuration of their own that verifies signatures with the archive's keyring
 # and changes nothing on the machine. What cannot be had is reported and left out: tests that need it are skipped.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-suite_of() {
+# The suite and the package of a program.
+source_of() {
     case $1 in
-        1.32) echo trixie ;;
-        1.36) echo sid ;;
-        *) die "no suite is known for kubectl $1" ;;
+        kubectl-1.32) echo trixie kubectl ;;
+        kubectl-1.36) echo sid kubectl ;;
+        etcd-3.5) echo trixie etcd-server ;;
+        *) die "no suite is known that has $1" ;;
     esac
 }
 
@@ -27,13 +29,13 @@ mirror() {
 }
 
 wanted=()
-for version in "$@"; do
-    if [ -x "$tools/kubectl-$version/usr/bin/kubectl" ]; then continue; fi
-    wanted+=("$version")
+for program in "$@"; do
+    if [ -x "$tools/$program/usr/bin/${program%-*}" ]; then continue; fi
+    wanted+=("$program")
 done
 [ ${#wanted[@]} -gt 0 ] || exit 0
 
-unavailable() { say "kubectl ${wanted[*]} cannot be fetched: $*"; exit 3; }
+unavailable() { say "${wanted[*]} cannot be fetched: $*"; exit 3; }
 
 command -v apt-get >/dev/null && command -v dpkg >/dev/null || unavailable "this is no Debian"
 uri=$(mirror)
@@ -41,43 +43,45 @@ uri=$(mirror)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -f $keyring ] || unavailable "$keyring is missing"
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/skiff-kubectl.XXXXXX")
+work=$(mktemp -d "${TMPDIR:-/tmp}/skiff-fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 : >"$work/status"
-: >"$work/sources.list"
-for version in "${wanted[@]}"; do
-    echo "deb [signed-by=$keyring] $uri $(suite_of "$version") main" >>"$work/sources.list"
-done
+for program in "${wanted[@]}"; do
+    read -r suite _ <<<"$(source_of "$program")"
+    echo "deb [signed-by=$keyring] $uri $suite main"
+done | sort -u >"$work/sources.list"
 options=(
     -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache"
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
     -o APT::Sandbox::User=root
 )
-say "fetching kubectl ${wanted[*]} from $uri"
+say "fetching ${wanted[*]} from $uri"
 if ! apt-get "${options[@]}" -qq update >"$work/log" 2>&1; then
     unavailable "$(tail -n 1 "$work/log")"
 fi
 missing=0
-for version in "${wanted[@]}"; do
-    exact=$(apt-cache "${options[@]}" madison kubectl | awk -v v="$version." 'index($3, v) == 1 { print $3; exit }')
+for program in "${wanted[@]}"; do
+    read -r _ package <<<"$(source_of "$program")"
+    exact=$(apt-cache "${options[@]}" madison "$package" |
+        awk -v v="${program##*-}." 'index($3, v) == 1 { print $3; exit }')
     if [ -z "$exact" ]; then
-        say "kubectl $version: the mirror has none"
+        say "$program: the mirror has none"
         missing=3
         continue
     fi
     rm -rf "$work/deb" && mkdir "$work/deb"
-    if ! (cd "$work/deb" && apt-get "${options[@]}" -qq download "kubectl=$exact") >"$work/log" 2>&1; then
-        say "kubectl $version: $(tail -n 1 "$work/log")"
+    if ! (cd "$work/deb" && apt-get "${options[@]}" -qq download "$package=$exact") >"$work/log" 2>&1; then
+        say "$program: $(tail -n 1 "$work/log")"
         missing=3
         continue
     fi
-    dpkg -x "$work"/deb/kubectl_*.deb "$work/deb/x"
+    dpkg -x "$work/deb/$package"_*.deb "$work/deb/x"
     mkdir -p "$tools"
-    rm -rf "$tools/kubectl-$version"
-    mv "$work/deb/x" "$tools/kubectl-$version"
-    say "kubectl $exact is in $tools/kubectl-$version/usr/bin"
+    rm -rf "${tools:?}/$program"
+    mv "$work/deb/x" "$tools/$program"
+    say "$package $exact is in $tools/$program/usr/bin"
 done
 exit $missing
