@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod etcd;
 pub mod kubectl;
 pub mod load;
 pub mod machine;

@@ -14,15 +14,25 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     request(address, "GET", path)
 }
 
+/// The same with a body in JSON.
+pub fn post(address: SocketAddr, path: &str, body: &str) -> Result<String> {
+    send(address, "POST", path, body)
+}
+
 /// One request with any method.
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Result<String> {
+    send(address, method, path, "")
+}
+
+fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))
         .with_context(|| format!("connecting to {address}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text).with_context(|| format!("reading from {address}"))?;

@@ -57,18 +57,20 @@ pub fn skiff() -> Result<PathBuf> {
     bail!("the skiff program is not built: cargo build -p skiff")
 }
 
-/// A pinned kubectl, such as "1.36".
-pub fn pinned_kubectl(version: &str) -> Result<PathBuf, Skip> {
-    let path = root().join(format!("target/tools/kubectl-{version}/usr/bin/kubectl"));
+/// A pinned version of a program that was fetched, such as kubectl "1.36".
+pub fn pinned(program: &str, version: &str) -> Result<PathBuf, Skip> {
+    let path = root().join(format!("target/tools/{program}-{version}/usr/bin/{program}"));
     if path.is_file() {
         return Ok(path);
     }
-    Err(Skip(format!("kubectl {version} is not there; e2e/scripts/fetch.sh kubectl-{version} fetches it")))
+    Err(Skip(format!(
+        "{program} {version} is not there; e2e/scripts/fetch.sh {program}-{version} fetches it"
+    )))
 }
 
 /// The kubectl that scenarios use: 1.36, else whatever is on PATH.
 pub fn kubectl() -> Result<PathBuf> {
-    if let Ok(path) = pinned_kubectl("1.36") {
+    if let Ok(path) = pinned("kubectl", "1.36") {
         return Ok(path);
     }
     program("kubectl").context("no kubectl; e2e/scripts/fetch.sh kubectl-1.36 fetches one")

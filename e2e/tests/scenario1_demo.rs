@@ -46,7 +46,7 @@ struct Demo<'a> {
 
 impl<'a> Demo<'a> {
     fn new(c: &'a Cluster, version: &str, port: u16) -> Result<Self> {
-        let program = needs::pinned_kubectl(version)?;
+        let program = needs::pinned("kubectl", version)?;
         let ns = c.namespace(&format!("demo-{}", version.replace('.', "-")))?;
         Ok(Self { ns, program, node_port: c.slot().node_port(port) })
     }

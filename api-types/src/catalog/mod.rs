@@ -206,6 +206,25 @@ impl Kind {
         self.scope == Scope::Namespaced
     }
 
+    /// Whether a deletion that is done answers with the object as it was last, not with a status.
+    pub fn returns_deleted(&self) -> bool {
+        match self.group {
+            "" => [
+                "persistentvolumeclaims",
+                "persistentvolumes",
+                "pods",
+                "podtemplates",
+                "resourcequotas",
+                "serviceaccounts",
+                "services",
+            ]
+            .contains(&self.plural),
+            "resource.k8s.io" => true,
+            "storage.k8s.io" => self.plural != "csistoragecapacities",
+            _ => false,
+        }
+    }
+
     /// Its type in the version of its path.
     pub fn type_id(&self) -> Option<StructId> {
         Table::builtin().find(self.type_name)

@@ -237,7 +237,7 @@ fn changeable_template(new: &Value, old: &Value) -> Value {
         return allowed;
     }
     let Value::Object(template) = &mut allowed else { return allowed };
-    take(object_mut(template, "metadata"), part(new, "metadata"), &["annotations", "labels"]);
+    take_below(template, "metadata", part(new, "metadata"), &["annotations", "labels"]);
     let (spec, new_spec) = (object_mut(template, "spec"), part(new, "spec"));
     take(spec, new_spec, &["nodeSelector", "tolerations", "schedulingGates"]);
     let mut affinity = spec.get("affinity").cloned().unwrap_or_else(|| json!({}));
@@ -254,12 +254,20 @@ fn changeable_template(new: &Value, old: &Value) -> Value {
         let wanted = list(new_spec, field);
         for (i, c) in super::pod_defaults::objects(spec.get_mut(field)).enumerate() {
             if let Some(w) = wanted.get(i) {
-                let resources = object_mut(c, "resources");
-                take(resources, part(w, "resources"), &["requests", "limits"]);
+                take_below(c, "resources", part(w, "resources"), &["requests", "limits"]);
             }
         }
     }
     allowed
+}
+
+/// Makes some fields of a struct those of `from`. A struct that holds nothing is not there, as in the other object.
+fn take_below(parent: &mut serde_json::Map<String, Value>, field: &str, from: &Value, fields: &[&str]) {
+    let below = object_mut(parent, field);
+    take(below, from, fields);
+    if below.is_empty() {
+        parent.remove(field);
+    }
 }
 
 /// Makes some fields those of `from`.

@@ -92,6 +92,8 @@ pub struct Field {
     pub required: bool,
     /// Its type.
     pub ty: Type,
+    /// The name of what [`Type::Any`] stands for in it; empty when there is none.
+    pub opaque: &'static str,
     /// Its list type, for lists.
     pub list: ListType,
     /// Its map or struct is one value.
@@ -215,11 +217,15 @@ fn parse_field(line: &'static str, names: &HashMap<&'static str, StructId>) -> O
     let mut words = line.split(' ');
     let name = words.next()?;
     let (name, required) = name.strip_suffix('!').map_or((name, false), |n| (n, true));
-    let ty = parse_type(words.next()?, names);
+    let written = words.next()?;
+    let ty = parse_type(written, names);
+    let leaf = written.trim_start_matches(['[', ']', '{', '}']);
+    let opaque = if leaf_of(&ty) == &Type::Any && leaf != "any" { leaf } else { "" };
     let mut field = Field {
         name,
         required,
         ty,
+        opaque,
         list: ListType::Atomic,
         atomic: false,
         granular: false,
@@ -241,6 +247,13 @@ fn parse_field(line: &'static str, names: &HashMap<&'static str, StructId>) -> O
         }
     }
     Some(field)
+}
+
+fn leaf_of(ty: &Type) -> &Type {
+    match ty {
+        Type::List(inner) | Type::Map(inner) => leaf_of(inner),
+        other => other,
+    }
 }
 
 fn parse_type(text: &str, names: &HashMap<&'static str, StructId>) -> Type {

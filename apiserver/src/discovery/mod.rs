@@ -7,8 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::endpoints::created_only;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::reviews;
 use crate::request::negotiate;
 
 /// The version of the API that is served.
@@ -71,7 +71,7 @@ fn core_versions() -> Value {
 /// Groups of stored kinds, and of questions that are only answered.
 fn all_groups() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut out = catalog::groups();
-    for (_, group, ..) in reviews::ALL {
+    for (group, ..) in created_only() {
         if !out.iter().any(|(g, _)| *g == group) {
             out.push((group, vec!["v1"]));
         }
@@ -105,18 +105,15 @@ fn group_document(group: &str) -> Option<Value> {
     Some(v)
 }
 
-/// The reviews of a group as (kind, plural, namespaced).
-fn group_reviews(group: &str) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-    reviews::ALL
-        .into_iter()
-        .filter(move |(_, g, ..)| *g == group)
-        .map(|(_, _, kind, plural, ns)| (kind, plural, ns))
+/// What can only be created of a group, as (kind, plural, namespaced).
+fn group_created_only(group: &str) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    created_only().filter(move |(g, ..)| *g == group).map(|(_, kind, plural, ns)| (kind, plural, ns))
 }
 
 fn resources(group: &str, version: &str) -> Option<Value> {
     all_groups().iter().find(|(g, v)| *g == group && v.contains(&version))?;
     let mut list = Vec::new();
-    for (kind, plural, namespaced) in group_reviews(group) {
+    for (kind, plural, namespaced) in group_created_only(group) {
         list.push(json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced,
             "kind": kind, "verbs": ["create"]}));
     }
@@ -206,7 +203,7 @@ fn aggregated_version(group: &str, version: &str) -> Value {
     let kind = |g: &str, v: &str, k: &str| json!({"group": g, "version": v, "kind": k});
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
     let mut list = Vec::new();
-    for (name, plural, namespaced) in group_reviews(group) {
+    for (name, plural, namespaced) in group_created_only(group) {
         list.push(json!({"resource": plural, "responseKind": kind(group, version, name),
             "scope": scope(namespaced), "singularResource": name.to_lowercase(), "verbs": ["create"]}));
     }

@@ -1,4 +1,4 @@
-//! `pods/binding`: the scheduler's word.
+//! `pods/binding`: the scheduler's word. Older schedulers post it to `bindings`, where it names the pod itself.
 
 use api_types::field::{ErrorList, Path};
 use api_types::meta::{self, str_at};
@@ -11,17 +11,43 @@ use super::respond::{self, Answer};
 use crate::registry::{Owners, Part, UpdateOptions, Write};
 use crate::request::body;
 
+/// The older place of a binding.
+pub const PLURAL: &str = "bindings";
+
+/// POST to `bindings`.
+pub async fn bind_named_in_body(call: Call<'_>) -> Answer {
+    let info = call.info;
+    if info.verb != "create" || info.namespace.is_empty() {
+        return Err(Status::method_not_allowed());
+    }
+    if !info.name.is_empty() || !info.subresource.is_empty() {
+        return Err(Status::no_such_path());
+    }
+    bind(call).await
+}
+
 pub async fn bind(call: Call<'_>) -> Answer {
     let media = body::media(call.content_type())?;
     // The node of a pod has no owner: nobody could ever change it.
-    let write = Write { owners: Owners::Kept, ..call.write()? };
+    let write = Write { owners: Owners::Kept, subresource: "binding", ..call.write()? };
     let bytes = body::read(call.take_body()).await?;
     let binding = body::parse(&bytes, media)
         .map_err(|e| {
             Status::bad_request(format!("the object provided is unrecognized (must be of type Binding): {e}"))
         })?
         .value;
-    let (namespace, name) = (&call.info.namespace, &call.info.name);
+    let namespace = &call.info.namespace;
+    let name = if call.info.name.is_empty() { meta::name(&binding) } else { call.info.name.as_str() };
+    if name.is_empty() {
+        let mut errors = ErrorList::new();
+        errors.required(&Path::new("metadata").child("name"), "name or generateName is required");
+        return Err(Status::invalid("", "Binding", "", &errors));
+    }
+    if !meta::namespace(&binding).is_empty() && meta::namespace(&binding) != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
     let node = checked_target(&binding, name)?;
     let options = UpdateOptions { create: false, retry: true, part: Part::Prepared };
     call.registry()

@@ -138,6 +138,12 @@ impl Call<'_> {
     }
 }
 
+/// What can be created and nothing else, as (group, kind, plural, namespaced): it is asked and answered, not stored.
+pub fn created_only() -> impl Iterator<Item = (&'static str, &'static str, &'static str, bool)> {
+    let reviews = reviews::ALL.into_iter().map(|(_, group, kind, plural, ns)| (group, kind, plural, ns));
+    reviews.chain([("", "Binding", binding::PLURAL, true)])
+}
+
 /// Answers a request for a resource that was authenticated and authorized.
 pub async fn dispatch(
     server: &Arc<Server>,
@@ -148,7 +154,10 @@ pub async fn dispatch(
     if let Some(review) = reviews::find(info) {
         return review.answer(server, &user, info, request).await;
     }
-    let Some(kind) = catalog::by_resource(&info.group, &info.version, &info.resource) else {
+    // The older place of a binding names its pod in the body.
+    let binding = info.group.is_empty() && info.resource == binding::PLURAL;
+    let resource = if binding { "pods" } else { info.resource.as_str() };
+    let Some(kind) = catalog::by_resource(&info.group, &info.version, resource) else {
         return match discovery::serves(&info.path) {
             true => Err(Status::no_such_path()),
             false => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),
@@ -168,6 +177,9 @@ pub async fn dispatch(
     let form = if streams { Form::Object } else { negotiate::form(accept)? };
     let query = Query::parse(parts.uri.query());
     let call = Call { server, info, kind, query, user, form, parts, body: Mutex::new(Some(body)) };
+    if binding {
+        return binding::bind_named_in_body(call).await;
+    }
     if info.subresource.is_empty() { whole(call).await } else { below(call).await }
 }
 

@@ -5,6 +5,8 @@
 
 mod descriptions;
 mod gnostic;
+mod operation;
+mod parameters;
 mod paths;
 mod schemas;
 
@@ -20,8 +22,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::discovery::etag;
+use crate::endpoints::created_only;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::reviews;
 
 /// The two dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,29 +44,25 @@ impl Dialect {
     }
 }
 
-/// A kind that is only asked and answered, never stored.
+/// A kind that can be created and nothing else: what is asked and answered, and never stored.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ReviewKind {
+pub(crate) struct CreatedOnly {
     group: &'static str,
     kind: &'static str,
     plural: &'static str,
     namespaced: bool,
 }
 
-impl ReviewKind {
-    /// Every review.
+impl CreatedOnly {
+    /// Every one.
     fn all() -> impl Iterator<Item = Self> {
-        reviews::ALL.into_iter().map(|(_, group, kind, plural, namespaced)| Self {
-            group,
-            kind,
-            plural,
-            namespaced,
-        })
+        created_only().map(|(group, kind, plural, namespaced)| Self { group, kind, plural, namespaced })
     }
 
     /// Its struct in the type table.
     fn type_name(&self) -> String {
-        format!("{}.v1.{}", self.group.trim_end_matches(".k8s.io"), self.kind)
+        let group = if self.group.is_empty() { "core" } else { self.group.trim_end_matches(".k8s.io") };
+        format!("{group}.v1.{}", self.kind)
     }
 }
 
@@ -118,13 +116,13 @@ impl Documents {
         let types: Vec<_> =
             catalog::all().iter().filter(|k| k.group == group && k.version == version).collect();
         let mut paths = serde_json::Map::new();
-        for k in &types {
-            paths::add(k, Dialect::V3, &mut paths);
-        }
-        let reviews: Vec<_> = ReviewKind::all().filter(|r| r.group == group && version == "v1").collect();
-        reviews.iter().for_each(|r| paths::add_review(r, Dialect::V3, &mut paths));
+        paths::add_resources(group, version, Dialect::V3, &mut paths);
+        types.iter().for_each(|k| paths::add(k, Dialect::V3, &mut paths));
+        let created: Vec<_> = CreatedOnly::all().filter(|c| c.group == group && version == "v1").collect();
+        created.iter().for_each(|c| paths::add_created_only(c, Dialect::V3, &mut paths));
         let value = json!({"openapi": "3.0.0", "info": info(), "paths": paths,
-            "components": {"schemas": schemas::closure(&types, &reviews, Dialect::V3)}});
+            "components": {"schemas": schemas::closure(&types, &created, Dialect::V3),
+                "securitySchemes": {"BearerToken": bearer()}}});
         let bytes = Bytes::from(value.to_string());
         self.v3.lock().insert(key, bytes.clone());
         document(bytes)
@@ -134,15 +132,23 @@ impl Documents {
 /// The whole Swagger 2 document.
 fn swagger() -> Value {
     let mut paths = serde_json::Map::new();
-    let mut types = Vec::new();
-    for k in catalog::all() {
-        paths::add(k, Dialect::V2, &mut paths);
-        types.push(k);
+    paths::add_whole(Dialect::V2, &mut paths);
+    for (group, versions) in all_groups() {
+        paths::add_group(group, Dialect::V2, &mut paths);
+        versions.iter().for_each(|v| paths::add_resources(group, v, Dialect::V2, &mut paths));
     }
-    let reviews: Vec<_> = ReviewKind::all().collect();
-    reviews.iter().for_each(|r| paths::add_review(r, Dialect::V2, &mut paths));
+    let types: Vec<_> = catalog::all().iter().collect();
+    types.iter().for_each(|k| paths::add(k, Dialect::V2, &mut paths));
+    let created: Vec<_> = CreatedOnly::all().collect();
+    created.iter().for_each(|c| paths::add_created_only(c, Dialect::V2, &mut paths));
     json!({"swagger": "2.0", "info": info(), "paths": paths,
-        "definitions": schemas::closure(&types, &reviews, Dialect::V2)})
+        "definitions": schemas::closure(&types, &created, Dialect::V2),
+        "securityDefinitions": {"BearerToken": bearer()}, "security": [{"BearerToken": []}]})
+}
+
+/// How a client says who it is.
+fn bearer() -> Value {
+    json!({"type": "apiKey", "name": "authorization", "in": "header", "description": "A bearer token."})
 }
 
 /// What the protobuf form calls itself in an answer: an `@` is not allowed there.
@@ -220,7 +226,7 @@ fn index() -> Response<Body> {
 /// The groups of kinds, and of reviews.
 fn all_groups() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut out = catalog::groups();
-    for r in ReviewKind::all() {
+    for r in CreatedOnly::all() {
         if !out.iter().any(|(g, _)| *g == r.group) {
             out.push((r.group, vec!["v1"]));
         }
@@ -251,11 +257,12 @@ mod tests {
             for v in versions {
                 let types: Vec<_> =
                     catalog::all().iter().filter(|k| k.group == g && k.version == v).collect();
-                let reviews: Vec<_> = ReviewKind::all().filter(|r| r.group == g).collect();
-                let schemas = schemas::closure(&types, &reviews, Dialect::V3);
+                let created: Vec<_> = CreatedOnly::all().filter(|r| r.group == g).collect();
+                let schemas = schemas::closure(&types, &created, Dialect::V3);
                 let mut paths = serde_json::Map::new();
+                paths::add_resources(g, v, Dialect::V3, &mut paths);
                 types.iter().for_each(|k| paths::add(k, Dialect::V3, &mut paths));
-                reviews.iter().for_each(|r| paths::add_review(r, Dialect::V3, &mut paths));
+                created.iter().for_each(|r| paths::add_created_only(r, Dialect::V3, &mut paths));
                 assert!(!paths.is_empty(), "{g}/{v}");
                 let text = json!([schemas, paths]).to_string();
                 for part in text.split("#/components/schemas/").skip(1) {
@@ -274,5 +281,54 @@ mod tests {
         assert_eq!(spec["containers"]["x-kubernetes-patch-merge-key"], "name");
         assert!(spec["containers"]["description"].as_str().unwrap().len() > 20);
         assert_eq!(schemas["io.k8s.api.core.v1.Pod"]["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
+    }
+
+    #[test]
+    fn operations_are_named_as_clients_know_them() {
+        let document = swagger();
+        let mut seen = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(m, _)| *m != "parameters") {
+                let id = operation["operationId"].as_str().unwrap();
+                assert!(seen.insert(id), "{method} {path}: {id} is there twice");
+            }
+        }
+        for (path, method, id) in [
+            ("/api/v1/pods", "get", "listCoreV1PodForAllNamespaces"),
+            ("/api/v1/namespaces/{namespace}/pods", "delete", "deleteCoreV1CollectionNamespacedPod"),
+            ("/api/v1/namespaces/{namespace}/pods/{name}/exec", "post", "connectCoreV1PostNamespacedPodExec"),
+            (
+                "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+                "head",
+                "connectCoreV1HeadNamespacedServiceProxyWithPath",
+            ),
+            ("/api/v1/namespaces/{namespace}/bindings", "post", "createCoreV1NamespacedBinding"),
+            ("/api/v1/namespaces/{name}/finalize", "put", "replaceCoreV1NamespaceFinalize"),
+            ("/api/v1/watch/nodes/{name}", "get", "watchCoreV1Node"),
+            (
+                "/apis/rbac.authorization.k8s.io/v1/watch/rolebindings",
+                "get",
+                "watchRbacAuthorizationV1RoleBindingListForAllNamespaces",
+            ),
+            (
+                "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/{name}/status",
+                "patch",
+                "patchFlowcontrolApiserverV1FlowSchemaStatus",
+            ),
+            (
+                "/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews",
+                "post",
+                "createAuthorizationV1NamespacedLocalSubjectAccessReview",
+            ),
+            ("/apis/apps/", "get", "getAppsAPIGroup"),
+            ("/apis/apps/v1/", "get", "getAppsV1APIResources"),
+        ] {
+            assert_eq!(document["paths"][path][method]["operationId"], id, "{method} {path}");
+        }
+        let deleted =
+            &document["paths"]["/api/v1/namespaces/{namespace}/services/{name}"]["delete"]["responses"];
+        assert_eq!(deleted["200"]["schema"]["$ref"], "#/definitions/io.k8s.api.core.v1.Service");
+        let definition = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
+        assert_eq!(document["definitions"][definition], json!({}), "true and a schema are both valid");
     }
 }

@@ -6,22 +6,38 @@ use api_types::catalog::{self, Kind};
 use api_types::schema::{Field, ListType, Struct, Table, Type};
 use serde_json::{Map, Value, json};
 
+use super::CreatedOnly;
 use super::Dialect;
-use super::ReviewKind;
 use super::descriptions::Descriptions;
+use crate::discovery;
 
-/// The schemas of these kinds, their lists, these reviews, and all they refer to.
-pub fn closure(kinds: &[&'static Kind], reviews: &[ReviewKind], dialect: Dialect) -> Map<String, Value> {
+/// The schemas of these kinds, their lists, of what can only be created, and all they refer to.
+pub fn closure(kinds: &[&'static Kind], created: &[CreatedOnly], dialect: Dialect) -> Map<String, Value> {
     let table = Table::builtin();
     let descriptions = Descriptions::read();
     let mut out = Map::new();
     let mut todo: Vec<&Struct> = Vec::new();
     let mut seen: BTreeSet<&'static str> = BTreeSet::new();
-    let always = ["meta.v1.Status", "meta.v1.DeleteOptions", "meta.v1.ListMeta", "meta.v1.Patch"];
+    let mut always = vec![
+        "meta.v1.Status",
+        "meta.v1.DeleteOptions",
+        "meta.v1.ListMeta",
+        "meta.v1.Patch",
+        "meta.v1.WatchEvent",
+        "meta.v1.APIResourceList",
+    ];
+    if dialect == Dialect::V2 {
+        always.extend([
+            "meta.v1.APIGroupList",
+            "meta.v1.APIVersions",
+            "meta.v1.GroupResource",
+            "apimachinery.version.Info",
+        ]);
+    }
     let lists = kinds.iter().map(|k| format!("{}List", k.type_name));
     let own = kinds.iter().map(|k| k.type_name.to_owned());
     let below = kinds.iter().flat_map(|k| k.subresources.iter().filter_map(|s| body_type(s.body(k.kind)?)));
-    let asked = reviews.iter().map(ReviewKind::type_name);
+    let asked = created.iter().map(CreatedOnly::type_name);
     for name in own.chain(lists).chain(below).chain(asked).chain(always.iter().map(|s| (*s).to_owned())) {
         if let Some(id) = table.find(&name) {
             let s = table.get(id);
@@ -33,6 +49,11 @@ pub fn closure(kinds: &[&'static Kind], reviews: &[ReviewKind], dialect: Dialect
     while let Some(s) = todo.pop() {
         out.insert(s.openapi_name(), structure(s, table, dialect, &descriptions));
         for f in &s.fields {
+            if let Some(name) = opaque_name(f.opaque) {
+                // JSON that stands for a schema may be of any type, the others are objects.
+                let any = name.contains("apiextensions");
+                out.entry(name).or_insert_with(|| if any { json!({}) } else { json!({"type": "object"}) });
+            }
             if let Some(id) = referred(&f.ty) {
                 let next = table.get(id);
                 if seen.insert(next.name) {
@@ -87,7 +108,7 @@ fn structure(s: &Struct, table: &Table, dialect: Dialect, descriptions: &Descrip
     let name = s.openapi_name();
     let mut properties = Map::new();
     for f in &s.fields {
-        let mut p = field(f, table, dialect);
+        let mut p = field(f, s, table, dialect);
         if let Some(d) = descriptions.field(&name, f.name) {
             // A reference stands alone in OpenAPI; its description goes beside it as upstream's documents do.
             if dialect == Dialect::V3 && p.contains_key("$ref") {
@@ -119,11 +140,28 @@ fn structure(s: &Struct, table: &Table, dialect: Dialect, descriptions: &Descrip
     out
 }
 
+/// Kinds of bodies that have no place of their own in the catalog.
+const BODIES: [(&str, &str, &str); 4] = [
+    ("authentication.v1.TokenRequest", "authentication.k8s.io", "TokenRequest"),
+    ("autoscaling.v1.Scale", "autoscaling", "Scale"),
+    ("meta.v1.Status", "", "Status"),
+    ("policy.v1.Eviction", "policy", "Eviction"),
+];
+
 fn group_version_kinds(type_name: &str) -> Vec<Value> {
     let of = |k: &Kind, kind: &str| json!({"group": k.group, "version": k.version, "kind": kind});
     let stem = type_name.strip_suffix("List");
-    if let Some(r) = ReviewKind::all().find(|r| r.type_name() == type_name) {
-        return vec![json!({"group": r.group, "version": "v1", "kind": r.kind})];
+    let created = CreatedOnly::all().find(|r| r.type_name() == type_name).map(|r| (r.group, r.kind));
+    let body = BODIES.iter().find(|(name, ..)| *name == type_name).map(|(_, group, kind)| (*group, *kind));
+    if let Some((group, kind)) = created.or(body) {
+        return vec![json!({"group": group, "version": "v1", "kind": kind})];
+    }
+    if let "meta.v1.DeleteOptions" | "meta.v1.WatchEvent" = type_name {
+        // Every group knows these.
+        let kind = type_name.trim_start_matches("meta.v1.");
+        return discovery::group_versions()
+            .map(|(group, version)| json!({"group": group, "version": version, "kind": kind}))
+            .collect();
     }
     catalog::all()
         .iter()
@@ -139,12 +177,20 @@ fn group_version_kinds(type_name: &str) -> Vec<Value> {
         .collect()
 }
 
-fn field(f: &Field, table: &Table, dialect: Dialect) -> Map<String, Value> {
-    let mut p = match ty(&f.ty, table, dialect) {
+fn field(f: &Field, s: &Struct, table: &Table, dialect: Dialect) -> Map<String, Value> {
+    let opaque = opaque_name(f.opaque);
+    let mut p = match ty(&f.ty, opaque.as_deref(), table, dialect) {
         Value::Object(p) => p,
         _ => Map::new(),
     };
-    if matches!(f.ty, Type::List(_)) {
+    if f.granular {
+        p.insert("x-kubernetes-map-type".into(), "granular".into());
+    } else if f.atomic && !matches!(f.ty, Type::List(_)) {
+        p.insert("x-kubernetes-map-type".into(), "atomic".into());
+    }
+    // The items of a list of objects are of no type of list.
+    let of_objects = f.name == "items" && s.name.ends_with("List");
+    if matches!(f.ty, Type::List(_)) && !of_objects {
         let (kind, keys) = match &f.list {
             ListType::Atomic => ("atomic", None),
             ListType::Set => ("set", None),
@@ -171,7 +217,19 @@ fn field(f: &Field, table: &Table, dialect: Dialect) -> Map<String, Value> {
     p
 }
 
-fn ty(t: &Type, table: &Table, dialect: Dialect) -> Value {
+/// The name in the documents of a type that holds anything.
+fn opaque_name(name: &str) -> Option<String> {
+    match name {
+        "" => None,
+        "RawExtension" => Some("io.k8s.apimachinery.pkg.runtime.RawExtension".into()),
+        other => match other.strip_prefix("meta.") {
+            Some(rest) => Some(format!("io.k8s.apimachinery.pkg.apis.meta.{rest}")),
+            None => Some(format!("io.k8s.apiextensions-apiserver.pkg.apis.{other}")),
+        },
+    }
+}
+
+fn ty(t: &Type, opaque: Option<&str>, table: &Table, dialect: Dialect) -> Value {
     match t {
         Type::String => json!({"type": "string"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
@@ -183,9 +241,11 @@ fn ty(t: &Type, table: &Table, dialect: Dialect) -> Value {
         Type::MicroTime => dialect.reference(MICRO_TIME),
         Type::Quantity => dialect.reference(QUANTITY),
         Type::IntOrString => dialect.reference(INT_OR_STRING),
-        Type::Any => json!({"type": "object"}),
-        Type::List(inner) => json!({"type": "array", "items": ty(inner, table, dialect)}),
-        Type::Map(inner) => json!({"type": "object", "additionalProperties": ty(inner, table, dialect)}),
+        Type::Any => opaque.map_or_else(|| json!({"type": "object"}), |name| dialect.reference(name)),
+        Type::List(inner) => json!({"type": "array", "items": ty(inner, opaque, table, dialect)}),
+        Type::Map(inner) => {
+            json!({"type": "object", "additionalProperties": ty(inner, opaque, table, dialect)})
+        }
         Type::Struct(id) => dialect.reference(&table.get(*id).openapi_name()),
     }
 }

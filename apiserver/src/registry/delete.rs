@@ -40,8 +40,7 @@ impl Deleted {
     /// The answer to the client.
     pub fn into_response(self, kind: &Kind) -> Value {
         match self {
-            // Kinds whose last state upstream answers with.
-            Self::Gone(o) if ["pods", "services", "serviceaccounts"].contains(&kind.plural) => o,
+            Self::Gone(o) if kind.returns_deleted() => o,
             Self::Gone(o) => status::deleted(kind.group, kind.plural, meta::name(&o), meta::uid(&o)),
             Self::Marked(o) => o,
         }

@@ -160,6 +160,8 @@ async fn a_suspended_job_may_be_planned_anew() {
     body["spec"]["suspend"] = true.into();
     api.post(JOBS, &body).await.created();
     let path = format!("{JOBS}/s");
+    let labelled = api.patch(&path, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.ok();
+    assert_eq!(labelled["metadata"]["generation"], 1, "nothing of the plan has changed");
     let plan = json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}, "spec": {
         "nodeSelector": {"zone": "a"}, "tolerations": [{"key": "k", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {

@@ -160,7 +160,8 @@ async fn status_patches_of_a_node_agent() {
 #[tokio::test]
 async fn a_patch_finds_what_upstream_would_show() {
     let api = Api::start().await;
-    let path = "/api/v1/namespaces/default/pods";
+    api.namespace("a").await;
+    let path = "/api/v1/namespaces/a/pods";
     let mut sent = pod("a");
     sent["spec"]["hostNetwork"] = false.into();
     sent["spec"]["hostUsers"] = true.into();

@@ -171,3 +171,23 @@ async fn streams_need_a_node() {
     api.post(&format!("{ONE}/exec?command=ls"), &json!({})).await.refused(400, "BadRequest");
     api.get(&format!("{ONE}/nosuch")).await.refused(404, "NotFound");
 }
+
+#[tokio::test]
+async fn a_binding_in_its_older_place() {
+    let api = with_pod().await;
+    let place = "/api/v1/namespaces/a/bindings";
+    let of = |pod: &str| {
+        let mut body = binding("n");
+        body["metadata"]["name"] = pod.into();
+        body
+    };
+    assert_eq!(api.post(place, &of("p")).await.created()["status"], "Success");
+    assert_eq!(api.get(ONE).await.ok()["spec"]["nodeName"], "n");
+    api.post(place, &of("q")).await.refused(404, "NotFound");
+    api.post(place, &of("")).await.refused(422, "Invalid");
+    api.post(place, &of("p")).await.refused(409, "Conflict");
+    assert_eq!(api.get(place).await.code, 405);
+    let core = api.get("/api/v1").await.ok();
+    let listed = core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "bindings").unwrap();
+    assert_eq!(listed["verbs"], json!(["create"]));
+}

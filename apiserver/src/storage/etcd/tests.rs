@@ -1,6 +1,5 @@
-//! The contract on a real etcd, started for each case.
-//!
-//! Needs an `etcd` binary on PATH; without one the cases are skipped, and say so.
+//! The contract on a real etcd, started for each case: the one on PATH (3.4 on Debian 12), and 3.5 where it was fetched
+//! (`e2e/scripts/fetch.sh etcd-3.5`). Without one the cases are skipped, and say so.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +14,7 @@ use crate::storage::snapshot::{self, SnapshotError};
 
 /// A running etcd; killed when dropped.
 struct Etcd {
+    program: PathBuf,
     child: Child,
     dir: TempDir,
     client: String,
@@ -34,8 +34,8 @@ fn url() -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn spawn(dir: &TempDir, client: &str, peer: &str) -> std::io::Result<Child> {
-    Command::new("etcd")
+fn spawn(program: &Path, dir: &TempDir, client: &str, peer: &str) -> std::io::Result<Child> {
+    Command::new(program)
         .args(["--listen-client-urls", client, "--advertise-client-urls", client])
         .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
         .args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error", "--data-dir"])
@@ -50,20 +50,33 @@ fn options(etcd: &Etcd) -> EtcdOptions {
 }
 
 async fn open() -> Option<(EtcdStorage, Etcd)> {
+    start("etcd".into(), "install etcd-server").await
+}
+
+async fn open_3_5() -> Option<(EtcdStorage, Etcd)> {
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/etcd-3.5/usr/bin/etcd");
+    start(fetched.into(), "run e2e/scripts/fetch.sh etcd-3.5").await
+}
+
+async fn start(program: PathBuf, help: &str) -> Option<(EtcdStorage, Etcd)> {
     let (dir, client, peer) = (TempDir::new().unwrap(), url(), url());
-    let child = match spawn(&dir, &client, &peer) {
+    let child = match spawn(&program, &dir, &client, &peer) {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("SKIPPED: no etcd could be started ({error}); install etcd-server to run this");
+            eprintln!("SKIPPED: no etcd could be started ({error}); {help}");
             return None;
         }
     };
-    let etcd = Etcd { child, dir, client, peer };
+    let etcd = Etcd { program, child, dir, client, peer };
     let store = EtcdStorage::connect(options(&etcd)).await.expect("etcd answers");
     Some((store, etcd))
 }
 
 contract::suite!(open);
+
+mod v3_5 {
+    crate::storage::contract::suite!(super::open_3_5);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_survives_the_death_of_etcd() {
@@ -88,7 +101,7 @@ async fn a_watch_survives_the_death_of_etcd() {
     let error = store.create("/registry/b", "1".into(), None);
     let error = tokio::time::timeout(Duration::from_secs(30), error).await.unwrap().unwrap_err();
     assert!(matches!(error, StorageError::Ambiguous { .. } | StorageError::Unavailable { .. }), "{error:?}");
-    etcd.child = spawn(&etcd.dir, &etcd.client, &etcd.peer).unwrap();
+    etcd.child = spawn(&etcd.program, &etcd.dir, &etcd.client, &etcd.peer).unwrap();
     let second = loop {
         match store.create("/registry/c", "1".into(), None).await {
             Ok(revision) => break revision,
