@@ -18,6 +18,8 @@ use history::{MAPS, Progress};
 
 /// Writes that are acknowledged between two disturbances.
 const BETWEEN: u64 = 300;
+/// How often a leader is killed and another takes over.
+const ROUNDS: usize = 1;
 
 fn main() -> ExitCode {
     suite::run(vec![
@@ -55,7 +57,7 @@ fn leaders(version: Option<&str>) -> Result<()> {
     let plane = plane(&etcd)?;
     history::check(&plane, 0, |progress| {
         progress.wait_for(BETWEEN)?;
-        for _ in 0..2 {
+        for _ in 0..ROUNDS {
             let leader = etcd.leader(None)?;
             etcd.kill(leader);
             progress.wait_for(BETWEEN)?;

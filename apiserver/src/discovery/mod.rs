@@ -30,7 +30,7 @@ pub fn answer(path: &str, accept: Option<&str>) -> Option<Answer> {
         ["apis", group, version] => resources(group, version)?,
         _ => return None,
     };
-    Some(negotiate::form(accept).map(|_| {
+    Some(negotiate::negotiate(accept).map(|_| {
         let mut r = respond::json(StatusCode::OK, &value);
         r.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
         r

@@ -26,14 +26,15 @@ pub fn is_accepted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Compresses a JSON answer that is large enough.
+/// Compresses an answer in JSON or YAML that is large enough.
 pub fn compress(mut response: Response<Body>) -> Response<Body> {
-    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v == "application/json");
+    let text = response.headers().get(header::CONTENT_TYPE);
+    let text = text.is_some_and(|v| v == "application/json" || v == "application/yaml");
     let length = match response.extensions().get::<Length>() {
         Some(length) => length.0,
         None => response.body().size_hint().exact().unwrap_or(0),
     };
-    if !json || length < LEAST || response.headers().contains_key(header::CONTENT_ENCODING) {
+    if !text || length < LEAST || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
     let headers = response.headers_mut();

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use super::compress::Length;
 use super::pieces::Pieces;
 use super::respond::{self, Answer};
-use super::{Call, get};
+use super::{Call, get, yaml};
 use crate::cache::CachedObject;
 use crate::registry::read::{Freshness, Predicate};
 use crate::registry::{parse_stored, storage_status};
-use crate::request::negotiate::Form;
+use crate::request::negotiate::{Encoding, Form};
 use crate::request::query::invalid_options;
 use crate::storage::{ListOptions, StorageError};
 
@@ -49,7 +49,7 @@ pub async fn list(call: &Call<'_>) -> Answer {
             }
             Ok(respond::json(StatusCode::OK, &respond::table(call.kind, rows, page.meta)))
         }
-        form => Ok(stream_list(call.kind, form, page)),
+        form => Ok(stream_list(call.kind, form, call.encoding, page)),
     }
 }
 
@@ -236,10 +236,14 @@ async fn from_store(
 }
 
 /// The objects' bytes one after the other; nothing is encoded again, and memory is bounded by one piece.
-fn stream_list(kind: &'static Kind, form: Form, page: Page) -> Response<Body> {
+fn stream_list(kind: &'static Kind, form: Form, encoding: Encoding, page: Page) -> Response<Body> {
     let length = page.objects.iter().map(|o| o.bytes.len() as u64).sum();
-    let mut r = Response::new(Body::from_stream(stream::iter(Pieces::new(kind, form, page))));
-    r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut r = Response::new(Body::from_stream(stream::iter(Pieces::new(kind, form, encoding, page))));
+    let media = match encoding {
+        Encoding::Json => HeaderValue::from_static("application/json"),
+        Encoding::Yaml => yaml::MEDIA,
+    };
+    r.headers_mut().insert(header::CONTENT_TYPE, media);
     r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if form == Form::Object {
         r.extensions_mut().insert(Length(length));

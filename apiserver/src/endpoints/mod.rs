@@ -28,6 +28,7 @@ pub(crate) mod snapshot;
 mod token;
 mod update;
 mod watch;
+pub mod yaml;
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ use crate::authn::UserInfo;
 use crate::discovery;
 use crate::registry::{Owners, Part, Registry, Write};
 use crate::request::RequestInfo;
-use crate::request::negotiate::{self, Form};
+use crate::request::negotiate::{self, Encoding, Form};
 use crate::request::query::Query;
 use crate::server::Server;
 use respond::Answer;
@@ -60,6 +61,8 @@ pub struct Call<'a> {
     pub user: Arc<UserInfo>,
     /// The form of the answer.
     pub form: Form,
+    /// How the answer is written. What is there as a whole is brought to it at the edge.
+    pub encoding: Encoding,
     parts: http::request::Parts,
     body: Mutex<Option<Body>>,
 }
@@ -174,9 +177,9 @@ pub async fn dispatch(
     let (parts, body) = request.into_parts();
     let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
-    let form = if streams { Form::Object } else { negotiate::form(accept)? };
+    let (form, encoding) = if streams { Default::default() } else { negotiate::negotiate(accept)? };
     let query = Query::parse(parts.uri.query());
-    let call = Call { server, info, kind, query, user, form, parts, body: Mutex::new(Some(body)) };
+    let call = Call { server, info, kind, query, user, form, encoding, parts, body: Mutex::new(Some(body)) };
     if binding {
         return binding::bind_named_in_body(call).await;
     }

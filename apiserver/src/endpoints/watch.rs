@@ -22,7 +22,7 @@ use super::{Call, list};
 use crate::cache::{CacheEvent, CacheWatcher, CachedObject, EventKind, Gone, WatchScope};
 use crate::registry::parse_stored;
 use crate::registry::read::{Freshness, Predicate};
-use crate::request::negotiate::Form;
+use crate::request::negotiate::{self, Encoding, Form};
 use crate::request::query::invalid_options;
 
 /// How often a client that asks for bookmarks gets one.
@@ -33,6 +33,9 @@ const MIN_TIMEOUT: u64 = 1800;
 const CHUNK: usize = 64 * 1024;
 
 pub async fn watch(call: &Call<'_>) -> Answer {
+    if call.encoding != Encoding::Json {
+        return Err(Status::not_acceptable(&negotiate::STREAMED));
+    }
     let predicate = list::predicate(call)?;
     let version = call.query.resource_version()?;
     let bookmarks = call.query.flag("allowWatchBookmarks");

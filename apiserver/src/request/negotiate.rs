@@ -14,6 +14,16 @@ pub enum Form {
     Metadata,
 }
 
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// JSON.
+    #[default]
+    Json,
+    /// YAML.
+    Yaml,
+}
+
 /// One media range of an `Accept` header.
 struct Range<'a> {
     media: &'a str,
@@ -43,35 +53,47 @@ impl Range<'_> {
     }
 
     fn is_json(&self) -> bool {
-        matches!(self.media, "application/json" | "*/*" | "application/*")
+        self.encoding() == Some(Encoding::Json)
+    }
+
+    fn encoding(&self) -> Option<Encoding> {
+        match self.media {
+            "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
+            "application/yaml" => Some(Encoding::Yaml),
+            _ => None,
+        }
     }
 }
 
 /// Media types that can be answered with.
-pub const ACCEPTED: [&str; 1] = ["application/json"];
+pub const ACCEPTED: [&str; 2] = ["application/json", "application/yaml"];
+/// Media types in which changes can be streamed.
+pub const STREAMED: [&str; 1] = ["application/json"];
 
-/// The form asked for; 406 when none of those offered can be made. YAML is answered as JSON is not: it is
-/// refused, as the field of clients that ask for nothing else is empty.
-pub fn form(accept: Option<&str>) -> Result<Form, Status> {
-    let Some(accept) = accept.filter(|a| !a.trim().is_empty()) else { return Ok(Form::Object) };
+/// The form and encoding asked for; 406 when none of those offered can be made.
+pub fn negotiate(accept: Option<&str>) -> Result<(Form, Encoding), Status> {
+    let Some(accept) = accept.filter(|a| !a.trim().is_empty()) else { return Ok(Default::default()) };
     for r in ranges(accept) {
-        if !r.is_json() {
-            continue;
-        }
+        let Some(encoding) = r.encoding() else { continue };
         match (r.parameter("as"), r.parameter("g"), r.parameter("v")) {
-            (None, _, _) => return Ok(Form::Object),
-            (Some("Table"), Some("meta.k8s.io"), Some("v1" | "v1beta1")) => return Ok(Form::Table),
+            (None, _, _) => return Ok((Form::Object, encoding)),
+            (Some("Table"), Some("meta.k8s.io"), Some("v1" | "v1beta1")) => {
+                return Ok((Form::Table, encoding));
+            }
             (
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
                 Some("meta.k8s.io"),
                 Some("v1" | "v1beta1"),
-            ) => {
-                return Ok(Form::Metadata);
-            }
+            ) => return Ok((Form::Metadata, encoding)),
             _ => {}
         }
     }
     Err(Status::not_acceptable(&ACCEPTED))
+}
+
+/// The encoding asked for, where there is one.
+pub fn encoding(accept: Option<&str>) -> Encoding {
+    negotiate(accept).map(|(_, encoding)| encoding).unwrap_or_default()
 }
 
 /// Whether aggregated discovery is preferred.
@@ -99,6 +121,9 @@ mod tests {
 
     #[test]
     fn forms() {
+        let form = |accept| negotiate(accept).map(|(form, _)| form);
+        assert_eq!(negotiate(Some("application/yaml")), Ok((Form::Object, Encoding::Yaml)));
+        assert_eq!(negotiate(Some("application/yaml;q=0.5,*/*")), Ok((Form::Object, Encoding::Json)));
         assert_eq!(form(None), Ok(Form::Object));
         assert_eq!(form(Some("application/json")), Ok(Form::Object));
         assert_eq!(

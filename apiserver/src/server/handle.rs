@@ -16,8 +16,9 @@ use crate::authn::{ConnectionIdentity, UserInfo};
 use crate::authz::{self, Attributes, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
-use crate::endpoints::{compress, dispatch, health, openid, snapshot};
+use crate::endpoints::{compress, dispatch, health, openid, snapshot, yaml};
 use crate::request::RequestInfo;
+use crate::request::negotiate::{self, Encoding};
 use crate::request::query::Query;
 
 /// How long a request may take that is not meant to stay open.
@@ -39,6 +40,8 @@ impl Server {
         let packed = matches!(info.verb, "get" | "list")
             && !info.is_long_running()
             && compress::is_accepted(request.headers());
+        let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
+        let yaml = info.path.starts_with("/api") && negotiate::encoding(accept) == Encoding::Yaml;
         let counted = self.metrics.begin(&info, &query, is_apply(&request));
         let answer = AssertUnwindSafe(self.checked(&info, &query, request)).catch_unwind().await;
         let mut response = match answer {
@@ -52,6 +55,9 @@ impl Server {
                 ))
             }
         };
+        if yaml {
+            response = yaml::convert(response).await;
+        }
         if packed {
             response = compress::compress(response);
         }

@@ -266,3 +266,34 @@ async fn items_do_not_repeat_what_the_list_is_of() {
         (&json!("ConfigMap"), &json!("ConfigMap"))
     );
 }
+
+#[tokio::test]
+async fn answers_in_yaml() {
+    let api = Api::start().await;
+    let mut object = configmap("a");
+    object["data"] = json!({"yes": "no", "number": "0644", "text": "one\n\n  two\n", "time": "2001-01-01"});
+    api.post(MAPS, &object).await.created();
+    api.post(MAPS, &configmap("b")).await.created();
+    let one = format!("{MAPS}/a");
+    for (path, code) in [
+        (one.as_str(), 200),
+        (MAPS, 200),
+        ("/api/v1/namespaces/none/configmaps", 200),
+        ("/api/v1/namespaces/default/configmaps/none", 404),
+        ("/apis/autoscaling/v1/horizontalpodautoscalers", 200),
+        ("/apis/apps/v1", 200),
+    ] {
+        let reply = api.ask(Method::GET, path).accept("application/yaml").send().await;
+        assert_eq!(
+            (reply.code.as_u16(), &reply.headers["content-type"]),
+            (code, &"application/yaml".parse().unwrap())
+        );
+        let read: serde_json::Value = serde_saphyr::from_slice(&reply.raw).unwrap();
+        assert_eq!(read, api.get(path).await.body, "{path}: {}", String::from_utf8_lossy(&reply.raw));
+    }
+    let made = api.ask(Method::POST, MAPS).json(&configmap("c")).accept("application/yaml").send().await;
+    assert_eq!(made.code, 201);
+    assert!(made.raw.starts_with(b"apiVersion: v1\ndata:\n"), "{}", String::from_utf8_lossy(&made.raw));
+    let watch = api.ask(Method::GET, &format!("{MAPS}?watch=1")).accept("application/yaml").send().await;
+    assert_eq!(watch.code, 406, "changes are not streamed in YAML");
+}

@@ -4,20 +4,28 @@
 //! one. Whoever wins the transaction of a round compacts to the revision of the round before, so that
 //! between one and two intervals of history remain whatever the number of servers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, Error, Txn, TxnOp, TxnOpResponse};
 
+use super::members::{Member, Members};
+
 const KEY: &str = "compact_rev_key";
 
 /// Runs until aborted by its owner.
-pub(super) async fn run(mut client: Client, interval: Duration) {
+pub(super) async fn run(members: Arc<Members>, interval: Duration) {
     let (mut round, mut revision) = (0, 0);
     loop {
         tokio::time::sleep(interval).await;
-        match step(&mut client, round, revision).await {
-            Ok(next) => (round, revision) = next,
-            Err(error) => tracing::warn!(%error, "compacting etcd failed, it is tried again"),
+        let Member { index, mut client, .. } = members.current();
+        match tokio::time::timeout(interval, step(&mut client, round, revision)).await {
+            Ok(Ok(next)) => (round, revision) = next,
+            Ok(Err(error)) => tracing::warn!(%error, "compacting etcd failed, it is tried again"),
+            Err(elapsed) => {
+                tracing::warn!("compacting etcd was not answered, it is tried again");
+                members.leave(index, &elapsed);
+            }
         }
     }
 }

@@ -6,24 +6,27 @@
 mod compactor;
 mod error;
 mod lease;
+mod members;
 mod restore;
 mod shared_revision;
 mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, GetOptions, GetResponse,
-    Identity, KeyValue, KvClient, PutOptions, TlsOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
+    Certificate, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, GetOptions, GetResponse, Identity,
+    KeyValue, PutOptions, TlsOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use self::error::{Kind, kind, of_read, of_write};
 use self::lease::Leases;
+use self::members::{Member, Members};
 use self::shared_revision::SharedRevision;
 use self::watch::revision;
 use super::{Entry, ListOptions, ListPage, Revision, Storage, StorageError, TimesLeft, WatchStream};
@@ -100,8 +103,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, StorageError> {
 
 /// A store in etcd.
 pub struct EtcdStorage {
-    client: Client,
-    kv: KvClient,
+    members: Arc<Members>,
     leases: Leases,
     revision: SharedRevision,
     place: String,
@@ -122,17 +124,13 @@ impl EtcdStorage {
         let place = options.place();
         let failed = |e: Error| StorageError::Failed { operation: "connect to etcd", source: Box::new(e) };
         let connect = options.connect_options().await?;
-        let client = Client::connect(&options.endpoints, Some(connect)).await.map_err(failed)?;
-        let kv = client
-            .kv_client()
-            .max_decoding_message_size(MAX_RESPONSE)
-            .max_encoding_message_size(MAX_RESPONSE);
+        let members = Members::new(&options.endpoints, &connect, MAX_RESPONSE).await.map_err(failed)?;
+        let members = Arc::new(members);
         let compactor = options
             .compaction_interval
-            .map(|interval| AbortOnDropHandle::new(tokio::spawn(compactor::run(client.clone(), interval))));
+            .map(|interval| AbortOnDropHandle::new(tokio::spawn(compactor::run(members.clone(), interval))));
         let store = Self {
-            client,
-            kv,
+            members,
             leases: Leases::default(),
             revision: SharedRevision::default(),
             place,
@@ -143,26 +141,42 @@ impl EtcdStorage {
         Ok(store)
     }
 
-    /// A read, repeated while etcd is not there.
+    /// How long one attempt at a small read may take: where another member can be asked, it is asked in time.
+    fn patience(&self) -> Duration {
+        if self.members.several() { self.timeout / READ_ATTEMPTS } else { self.timeout }
+    }
+
+    /// A read, repeated while etcd is not there; of another member when there is one.
     async fn range(
         &self,
         operation: &'static str,
         key: &[u8],
         options: GetOptions,
         at: Revision,
+        patience: Duration,
     ) -> Result<GetResponse, StorageError> {
         let mut pause = Duration::from_millis(25);
         let mut attempt = 1;
         loop {
-            let mut kv = self.kv.clone();
-            let error = match tokio::time::timeout(self.timeout, kv.get(key, Some(options.clone()))).await {
+            let Member { index, mut kv, .. } = self.members.current();
+            match tokio::time::timeout(patience, kv.get(key, Some(options.clone()))).await {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(error)) => error,
-                Err(elapsed) => return Err(StorageError::Unavailable { operation, source: elapsed.into() }),
-            };
-            let again = matches!(kind(&error), Kind::Unknown | Kind::Refused) && attempt < READ_ATTEMPTS;
-            if !again {
-                return Err(of_read(operation, &self.place, error, at));
+                Ok(Err(error)) => {
+                    let passing = matches!(kind(&error), Kind::Unknown | Kind::Refused);
+                    if passing {
+                        self.members.leave(index, &error);
+                    }
+                    if !passing || attempt == READ_ATTEMPTS {
+                        return Err(of_read(operation, &self.place, error, at));
+                    }
+                }
+                Err(elapsed) => {
+                    self.members.leave(index, &elapsed);
+                    // The time of the whole read is used up where one attempt may take all of it.
+                    if patience == self.timeout || attempt == READ_ATTEMPTS {
+                        return Err(StorageError::Unavailable { operation, source: elapsed.into() });
+                    }
+                }
             }
             tokio::time::sleep(pause).await;
             pause *= 4;
@@ -195,7 +209,7 @@ impl EtcdStorage {
                 .with_range(end.clone())
                 .with_limit(i64::try_from(wanted).unwrap_or(i64::MAX))
                 .with_revision(raw(page.revision));
-            let response = self.range("list", &from, request, page.revision).await?;
+            let response = self.range("list", &from, request, page.revision, self.timeout).await?;
             if page.revision == 0 {
                 page.revision = header_revision(response.header());
             }
@@ -219,7 +233,7 @@ impl EtcdStorage {
     /// What each of these leases has left; no lease (0) never ends. A lease is asked for once.
     async fn time_left(&self, leases: Vec<i64>) -> Result<TimesLeft, StorageError> {
         let mut known = HashMap::from([(0, None)]);
-        let mut client = self.client.lease_client();
+        let mut client = self.members.current().client.lease_client();
         for lease in &leases {
             if known.contains_key(lease) {
                 continue;
@@ -246,12 +260,21 @@ impl EtcdStorage {
         size: usize,
         txn: Txn,
     ) -> Result<TxnResponse, Failure> {
-        let mut kv = self.kv.clone();
+        let Member { index, mut kv, .. } = self.members.current();
         match tokio::time::timeout(self.timeout, kv.txn(txn)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.members.told(header_revision(response.header()));
+                Ok(response)
+            }
             Ok(Err(error)) if kind(&error) == Kind::LeaseGone => Err(Failure::LeaseGone(error)),
-            Ok(Err(error)) => Err(of_write(operation, key, size, &self.place, error).into()),
+            Ok(Err(error)) => {
+                if matches!(kind(&error), Kind::Unknown | Kind::Refused) {
+                    self.members.leave(index, &error);
+                }
+                Err(of_write(operation, key, size, &self.place, error).into())
+            }
             Err(elapsed) => {
+                self.members.leave(index, &elapsed);
                 let (key, source) = (key.to_owned(), elapsed.into());
                 Err(StorageError::Ambiguous { operation, key, source }.into())
             }
@@ -275,7 +298,7 @@ impl EtcdStorage {
             let mut put = PutOptions::new();
             let mut lease = 0;
             if let Some(ttl) = ttl {
-                let mut client = self.client.lease_client();
+                let mut client = self.members.current().client.lease_client();
                 lease = match tokio::time::timeout(self.timeout, self.leases.get(&mut client, ttl)).await {
                     Ok(granted) => granted.map_err(|e| of_read(operation, &self.place, e, 0))?,
                     Err(elapsed) => {
@@ -370,14 +393,16 @@ impl Storage for EtcdStorage {
     async fn current_revision(&self) -> Result<Revision, StorageError> {
         let ask = async || {
             let options = GetOptions::new().with_count_only();
-            let response = self.range("read the revision", b"\0", options, 0).await?;
-            Ok(header_revision(response.header()))
+            let response = self.range("read the revision", b"\0", options, 0, self.patience()).await?;
+            let revision = header_revision(response.header());
+            self.members.told(revision);
+            Ok(revision)
         };
         self.revision.get(ask).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StorageError> {
-        let response = self.range("get", key.as_bytes(), GetOptions::new(), 0).await?;
+        let response = self.range("get", key.as_bytes(), GetOptions::new(), 0, self.patience()).await?;
         Ok(response.kvs().first().and_then(entry))
     }
 
@@ -454,12 +479,11 @@ impl Storage for EtcdStorage {
         if from > current {
             return Err(StorageError::FutureRevision { requested: from, current });
         }
-        let client = self.client.watch_client().max_decoding_message_size(MAX_RESPONSE);
-        Ok(watch::start(client, prefix, from))
+        Ok(watch::start(self.members.clone(), prefix, from))
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StorageError> {
-        let mut client = self.client.clone();
+        let mut client = self.members.current().client;
         match tokio::time::timeout(self.timeout, client.compact(raw(revision), None)).await {
             Ok(Ok(_)) => Ok(()),
             // Somebody compacted further already.
@@ -470,7 +494,7 @@ impl Storage for EtcdStorage {
     }
 
     async fn size(&self) -> Result<Option<u64>, StorageError> {
-        let mut client = self.client.clone();
+        let mut client = self.members.current().client;
         match tokio::time::timeout(self.timeout, client.status()).await {
             Ok(Ok(status)) => Ok(u64::try_from(status.db_size()).ok()),
             Ok(Err(error)) => Err(of_read("size", &self.place, error, 0)),

@@ -74,7 +74,7 @@ impl EtcdStorage {
             return Err(SnapshotError::Bump { from: now, by: missing });
         }
         let writes = (0..missing).map(|_| async {
-            let mut kv = self.kv.clone();
+            let mut kv = self.members.current().kv;
             let put = tokio::time::timeout(self.timeout, kv.put(RAISING, "", None)).await;
             let error = match put {
                 Ok(Ok(_)) => return Ok(()),
@@ -85,7 +85,7 @@ impl EtcdStorage {
         });
         stream::iter(writes).buffer_unordered(AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
         if missing > 0 {
-            let mut kv = self.kv.clone();
+            let mut kv = self.members.current().kv;
             let deleted = kv.delete(RAISING, None).await;
             deleted.map_err(|error| of_write("raise the revision", RAISING, 0, &self.place, error))?;
         }

@@ -11,15 +11,20 @@ use bytes::Bytes;
 use etcd_client::{EventType, WatchOptions, WatchResponse};
 use futures::stream::{self, StreamExt};
 
+use super::MAX_RESPONSE;
 use super::error::{Kind, kind};
+use super::members::{Member, Members};
 use crate::storage::{Revision, StorageError, WatchEvent, WatchItem, WatchStream};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long a member may take to begin a watch.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 struct Watch {
-    client: etcd_client::WatchClient,
-    stream: Option<etcd_client::WatchStream>,
+    members: Arc<Members>,
+    /// The member that is watched, and its events.
+    stream: Option<(usize, etcd_client::WatchStream)>,
     prefix: Arc<str>,
     /// Every event up to here has been delivered.
     seen: Revision,
@@ -27,8 +32,8 @@ struct Watch {
 }
 
 /// Watches `prefix` after `from`.
-pub(super) fn start(client: etcd_client::WatchClient, prefix: &str, from: Revision) -> WatchStream {
-    let watch = Watch { client, stream: None, prefix: prefix.into(), seen: from, backoff: Duration::ZERO };
+pub(super) fn start(members: Arc<Members>, prefix: &str, from: Revision) -> WatchStream {
+    let watch = Watch { members, stream: None, prefix: prefix.into(), seen: from, backoff: Duration::ZERO };
     stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         match watch.next().await {
@@ -42,39 +47,57 @@ pub(super) fn start(client: etcd_client::WatchClient, prefix: &str, from: Revisi
 impl Watch {
     async fn next(&mut self) -> Result<WatchItem, StorageError> {
         loop {
-            let stream = match &mut self.stream {
-                Some(stream) => stream,
-                None => match self.connect().await {
-                    Ok(stream) => self.stream.insert(stream),
-                    Err(error) => {
-                        self.failed(error)?;
-                        continue;
+            let (member, stream) = match &mut self.stream {
+                Some((member, stream)) => (*member, stream),
+                None => {
+                    let Member { index, client, .. } = self.members.current();
+                    match self.connect(client).await {
+                        Ok(stream) => (index, &mut self.stream.insert((index, stream)).1),
+                        Err(error) => {
+                            self.failed(index, error)?;
+                            continue;
+                        }
                     }
-                },
+                }
             };
-            match stream.message().await {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = self.members.lags(self.seen) => {
+                    self.members.leave(member, &"its watch falls behind what others have acknowledged");
+                    self.stream = None;
+                    continue;
+                }
+            };
+            match message {
                 Ok(Some(response)) => {
                     if let Some(item) = self.take(&response)? {
                         return Ok(item);
                     }
                 }
                 Ok(None) => self.stream = None,
-                Err(error) => self.failed(error)?,
+                Err(error) => self.failed(member, error)?,
             }
         }
     }
 
-    async fn connect(&mut self) -> Result<etcd_client::WatchStream, etcd_client::Error> {
+    async fn connect(
+        &mut self,
+        client: etcd_client::Client,
+    ) -> Result<etcd_client::WatchStream, etcd_client::Error> {
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
         let start = i64::try_from(self.seen + 1).unwrap_or(i64::MAX);
         let options = WatchOptions::new().with_all_keys().with_start_revision(start);
-        self.client.watch("\0", Some(options)).await
+        let mut client = client.watch_client().max_decoding_message_size(MAX_RESPONSE);
+        tokio::time::timeout(CONNECT_TIMEOUT, client.watch("\0", Some(options)))
+            .await
+            .unwrap_or_else(|_| Err(etcd_client::Error::IoError(std::io::ErrorKind::TimedOut.into())))
     }
 
     /// Decides whether a failure ends the watch or only its connection.
-    fn failed(&mut self, error: etcd_client::Error) -> Result<(), StorageError> {
+    fn failed(&mut self, member: usize, error: etcd_client::Error) -> Result<(), StorageError> {
         self.stream = None;
+        self.members.leave(member, &error);
         if kind(&error) == Kind::Fatal {
             return Err(StorageError::Failed { operation: "watch", source: Box::new(error) });
         }
