@@ -13,6 +13,7 @@ pub mod cache;
 pub mod discovery;
 pub mod endpoints;
 pub mod openapi;
+pub mod recorder;
 pub mod registry;
 pub mod request;
 pub mod server;

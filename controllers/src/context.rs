@@ -116,6 +116,7 @@ impl Controllers {
         crate::resourcequota::start(&context);
         crate::disruption::start(&context);
         crate::volumeprotection::start(&context);
+        crate::servicecidrs::start(&context);
         crate::garbagecollector::start(&context);
         context.run_informers();
         info!("controllers started");

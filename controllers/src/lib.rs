@@ -26,8 +26,10 @@ pub mod queue;
 pub mod recorder;
 pub mod replicaset;
 pub mod resourcequota;
+mod rest;
 pub mod rootca;
 pub mod serviceaccount;
+pub mod servicecidrs;
 pub mod volumeprotection;
 
 pub use context::{BuildError, Clients, Config, Controllers, build};

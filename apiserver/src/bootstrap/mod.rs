@@ -5,6 +5,7 @@
 
 mod apiservices;
 mod flowcontrol;
+mod keep;
 mod priority_classes;
 mod service_cidr;
 
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use crate::authn::UserInfo;
 use crate::authz::bootstrap as policy;
 use crate::registry::read::Freshness;
-use crate::registry::{DeleteOptions, Owners, Part, UpdateOptions, Write, parse_stored};
+use crate::registry::{DeleteOptions, Part, UpdateOptions, Write, parse_stored};
 use crate::server::Server;
 
 /// Writes under way at once.
@@ -34,13 +35,8 @@ fn kind(group: &str, plural: &str) -> Result<&'static Kind, Status> {
 
 /// Puts everything in place.
 pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Status> {
-    let user = UserInfo::authenticated("system:apiserver", vec!["system:masters".into()]);
-    let write = Write {
-        user: &user,
-        dry_run: false,
-        subresource: "",
-        owners: Owners::Update("kube-apiserver".into()),
-    };
+    let user = UserInfo::api_server();
+    let write = Write::own(&user);
     let namespaces = kind("", "namespaces")?;
     for name in NAMESPACES {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -54,6 +50,11 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         service_cidr::run(server, &write)
     )?;
     service(server, advertise, &write).await
+}
+
+/// Keeps in place what must not be missing while the server runs.
+pub fn follow(server: &Arc<Server>) {
+    server.tasks().spawn(service_cidr::follow(server.clone()));
 }
 
 /// Creates an object unless it is there.
