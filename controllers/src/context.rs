@@ -117,6 +117,7 @@ impl Controllers {
         crate::disruption::start(&context);
         crate::volumeprotection::start(&context);
         crate::servicecidrs::start(&context);
+        crate::clusterroleaggregation::start(&context);
         crate::garbagecollector::start(&context);
         context.run_informers();
         info!("controllers started");

@@ -8,6 +8,7 @@
 //! the shared watches use the identity of the controller manager.
 
 pub mod cache;
+pub mod clusterroleaggregation;
 mod context;
 pub mod deployment;
 mod discovery;
