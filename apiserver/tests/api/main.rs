@@ -3,6 +3,7 @@
 //! One binary, one file a theme; [`common`] is the harness. No test sleeps: what comes later (watch events) is
 //! waited for with a deadline.
 
+mod admitting_accounts;
 mod admitting_certificates;
 mod admitting_classes;
 mod admitting_limits;
