@@ -20,6 +20,6 @@ pub mod server;
 pub mod storage;
 
 pub use authn::UserInfo;
-pub use authn::service_account::ServiceAccountConfig;
+pub use authn::service_account::{ServiceAccountConfig, Signer, legacy};
 pub use server::config::{BuildError, Built, Config, Datastore, OpenedStore, Running, build};
 pub use storage::etcd::EtcdOptions;

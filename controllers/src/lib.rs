@@ -31,6 +31,8 @@ mod rest;
 pub mod rootca;
 pub mod serviceaccount;
 pub mod servicecidrs;
+pub mod tokencleaner;
+pub mod tokens;
 pub mod volumeprotection;
 
-pub use context::{BuildError, Clients, Config, Controllers, build};
+pub use context::{BuildError, Clients, Config, Controllers, LegacyToken, TokenGenerator, build};

@@ -6,6 +6,7 @@
 mod apiservices;
 mod flowcontrol;
 mod keep;
+mod legacy_token_tracking;
 mod priority_classes;
 mod service_cidr;
 
@@ -55,6 +56,7 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
 /// Keeps in place what must not be missing while the server runs.
 pub fn follow(server: &Arc<Server>) {
     server.tasks().spawn(service_cidr::follow(server.clone()));
+    server.tasks().spawn(legacy_token_tracking::follow(server.clone()));
 }
 
 /// Creates an object unless it is there.

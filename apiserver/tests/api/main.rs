@@ -30,6 +30,7 @@ mod kinds_extension;
 mod kinds_networking;
 mod kinds_resource;
 mod kinds_storage;
+mod legacy_tokens;
 mod listing;
 mod namespaces;
 mod owners;

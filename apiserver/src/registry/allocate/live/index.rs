@@ -117,8 +117,8 @@ mod tests {
         assert_eq!(holders.of_ip(Ipv4Addr::from_bits(1)), [a.clone(), b.clone()]);
         assert_eq!(holders.first_of_port(30000), Some(&a));
         holders.change(&a, &held(1, 30000), &held(2, 30000));
-        assert_eq!(holders.of_ip(Ipv4Addr::from_bits(1)), [b.clone()]);
-        assert_eq!(holders.of_ip(Ipv4Addr::from_bits(2)), [a.clone()]);
+        assert_eq!(holders.of_ip(Ipv4Addr::from_bits(1)), vec![b.clone()]);
+        assert_eq!(holders.of_ip(Ipv4Addr::from_bits(2)), vec![a.clone()]);
         holders.change(&a, &held(2, 30000), &nothing);
         assert_eq!(holders.first_of_port(30000), Some(&b));
         holders.change(&b, &held(1, 30000), &nothing);
