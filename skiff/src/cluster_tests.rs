@@ -7,7 +7,7 @@ use std::time::Duration;
 use apiserver::{Running, UserInfo};
 use clap::Parser;
 use k8s_openapi::api::authentication::v1::TokenReview;
-use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -41,6 +41,10 @@ impl Drop for Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(further: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().to_str().unwrap();
         // Free a moment ago.
@@ -48,7 +52,8 @@ impl Cluster {
             std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let command = ["skiff", "server", "--data-dir", data, "--run-dir", data, "--port", &port];
         let address = ["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"];
-        let cli = Cli::try_parse_from(command.into_iter().chain(address)).unwrap();
+        let arguments = command.into_iter().chain(address).chain(further.iter().copied());
+        let cli = Cli::try_parse_from(arguments).unwrap();
         let Command::Server(args) = cli.command else { panic!("the command is `server`") };
         let stop = CancellationToken::new();
         let pki = assemble::prepare(&args, "n", "cluster.local").unwrap();
@@ -138,6 +143,42 @@ async fn secrets_hold_the_token_of_their_account() {
     until_gone(&secrets, "two").await;
     cluster.create(&secrets, token_secret("three", "nobody")).await;
     until_gone(&secrets, "three").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_nobody_uses_are_cleaned_up() {
+    let cluster = Cluster::start_with(&["--legacy-service-account-token-clean-up-period", "1ms"]).await;
+    let client = &cluster.client;
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
+    // As in a cluster that has written down the use of tokens for long.
+    let tracking = "kube-apiserver-legacy-service-account-token-tracking";
+    until(&maps, tracking, |_| true).await;
+    let long_ago = Patch::Merge(json!({"data": {"since": "2026-01-01"}}));
+    maps.patch(tracking, &PatchParams::default(), &long_ago).await.unwrap();
+    let account = json!({"metadata": {"name": "old"}, "secrets": [{"name": "given"}]});
+    cluster.create(&accounts, account).await;
+    for name in ["given", "by-hand"] {
+        cluster.create(&secrets, token_secret(name, "old")).await;
+    }
+    let invalid_since = "kubernetes.io/legacy-token-invalid-since";
+    let is_marked = |secret: &Secret| {
+        secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(invalid_since))
+    };
+    let given = until(&secrets, "given", |secret| is_marked(secret) && secret.data.is_some()).await;
+    let token = String::from_utf8(given.data.unwrap()["token"].0.clone()).unwrap();
+    let reviews: Api<TokenReview> = Api::all(client.clone());
+    let review = cluster.create(&reviews, json!({"metadata": {}, "spec": {"token": token}})).await;
+    let error = review.status.unwrap().error.unwrap();
+    assert!(error.contains("has been marked invalid"), "{error}");
+    // The attempt is a use of today: whoever it was has the time to object. It and the mark are of long ago now.
+    let labels = json!({invalid_since: "2026-01-02", "kubernetes.io/legacy-token-last-used": "2026-01-02"});
+    let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+    secrets.patch("given", &PatchParams::default(), &patch).await.unwrap();
+    until_gone(&secrets, "given").await;
+    until(&accounts, "old", |account| account.secrets.iter().flatten().next().is_none()).await;
+    assert!(!is_marked(&secrets.get("by-hand").await.unwrap()));
 }
 
 fn verbs(role: &ClusterRole) -> Vec<&str> {

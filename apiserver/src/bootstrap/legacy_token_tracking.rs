@@ -35,6 +35,13 @@ fn is_date(text: &str) -> bool {
     text.len() == 10 && text.parse::<Date>().is_ok()
 }
 
+/// Puts it in place.
+pub(super) async fn run(server: &Arc<Server>, write: &Write<'_>) -> Result<(), Status> {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {KEY: today()}});
+    ensure(server, kind("", "configmaps")?, NAMESPACE, object, write).await
+}
+
 /// Sees to it while the server runs.
 pub(super) async fn follow(server: Arc<Server>) {
     let Ok(kind) = kind("", "configmaps") else { return };
@@ -48,9 +55,7 @@ pub(super) async fn follow(server: Arc<Server>) {
                 if let Some(rest) = made.lock().and_then(|at| PAUSE.checked_sub(at.elapsed())) {
                     return Ok(Some(rest));
                 }
-                let object = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {KEY: today()}});
-                ensure(&server, kind, NAMESPACE, object, &write).await?;
+                run(&server, &write).await?;
                 *made.lock() = Some(Instant::now());
                 return Ok(None);
             }

@@ -48,7 +48,8 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         flowcontrol::run(server, &write),
         apiservices::run(server, &write),
         priority_classes::run(server, &write),
-        service_cidr::run(server, &write)
+        service_cidr::run(server, &write),
+        legacy_token_tracking::run(server, &write)
     )?;
     service(server, advertise, &write).await
 }
@@ -124,7 +125,13 @@ async fn service(server: &Arc<Server>, advertise: SocketAddr, write: &Write<'_>)
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
         "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip],
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": advertise.port()}]}});
-    ensure(server, kind("", "services")?, "default", service, write).await?;
+    match ensure(server, kind("", "services")?, "default", service, write).await {
+        // Its address is in no range that may be given out from: a person's to see to, who needs the server for it.
+        Err(s) if s.reason == "Invalid" => {
+            tracing::error!(error = s.message, "the service kubernetes cannot be made");
+        }
+        outcome => outcome?,
+    }
     let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},

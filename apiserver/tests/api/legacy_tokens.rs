@@ -183,4 +183,7 @@ async fn it_is_known_since_when_use_is_written_down() {
     api.patch(TRACKING, MERGE, &json!({"data": {"since": "2026-01-01"}})).await.ok();
     let (_, kept) = watch.event().await;
     assert_eq!(kept["data"]["since"], "2026-01-01");
+    api.delete(TRACKING).await.ok();
+    let gone = "kube-apiserver-legacy-service-account-token-tracking";
+    assert_eq!(watch.shorts(2).await, [format!("DELETED {gone}"), format!("ADDED {gone}")]);
 }

@@ -1,5 +1,10 @@
 //! The ServiceCIDR `kubernetes` stays in place, and nothing is given out of one that goes.
 
+use std::sync::Arc;
+
+use apiserver::storage::Storage;
+use apiserver::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
+use apiserver::{Config, Datastore, OpenedStore};
 use serde_json::json;
 
 use crate::common::{Api, MERGE};
@@ -62,6 +67,35 @@ async fn the_first_one_comes_again() {
     let ready = &after["status"]["conditions"][0];
     assert_eq!(ready["status"], "True", "{after}");
     assert_eq!(ready["message"], "Kubernetes default Service CIDR is ready");
+}
+
+#[tokio::test]
+async fn another_range_on_the_command_line_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStorage::open(EmbeddedOptions::new(dir.path())).unwrap();
+    let store: Arc<dyn Storage> = Arc::new(store);
+    let opened = |network: [u8; 4]| {
+        let store = OpenedStore(store.clone());
+        move |c: &mut Config| {
+            c.datastore = Datastore::Opened(store);
+            c.service_network = (network.into(), 16);
+        }
+    };
+    let before = Api::start_with(opened([10, 96, 0, 0])).await;
+    before.delete(&format!("{SERVICES}/kubernetes")).await.ok();
+    drop(before);
+    // Its own service cannot be made, and a person who wants to change that needs the server.
+    let after = Api::start_with(opened([10, 50, 0, 0])).await;
+    after.get(&format!("{SERVICES}/kubernetes")).await.refused(404, "NotFound");
+    let mut events = after.watch("/api/v1/namespaces/default/events?watch=1").await;
+    let (_, event) = events.event().await;
+    assert_eq!(event["reason"], "KubernetesDefaultServiceCIDRInconsistent");
+    assert_eq!(
+        event["message"],
+        "The default ServiceCIDR [10.96.0.0/16] does not match the controller flag configurations [10.50.0.0/16]"
+    );
+    let made = after.post(SERVICES, &service("s")).await.created();
+    assert!(made["spec"]["clusterIP"].as_str().unwrap().starts_with("10.96."), "{made}");
 }
 
 #[tokio::test]
