@@ -13,12 +13,13 @@ pub mod cache;
 pub mod discovery;
 pub mod endpoints;
 pub mod openapi;
+pub mod recorder;
 pub mod registry;
 pub mod request;
 pub mod server;
 pub mod storage;
 
 pub use authn::UserInfo;
-pub use authn::service_account::ServiceAccountConfig;
+pub use authn::service_account::{ServiceAccountConfig, Signer, legacy};
 pub use server::config::{BuildError, Built, Config, Datastore, OpenedStore, Running, build};
 pub use storage::etcd::EtcdOptions;

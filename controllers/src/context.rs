@@ -14,6 +14,7 @@ use crate::{
     },
     metrics::Metrics,
     recorder::Recorder,
+    tokens::view::TokenSecret,
 };
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -25,6 +26,22 @@ use serde::de::DeserializeOwned;
 /// Gives the client that acts as the controller of that name.
 pub type Clients = Arc<dyn Fn(&str) -> Client + Send + Sync>;
 
+/// A token of a service account that is to be kept in a secret.
+#[derive(Debug, Clone, Copy)]
+pub struct LegacyToken<'a> {
+    /// Namespace of account and secret.
+    pub namespace: &'a str,
+    /// Name of the account.
+    pub account: &'a str,
+    /// Identity of the account.
+    pub account_uid: &'a str,
+    /// Name of the secret.
+    pub secret: &'a str,
+}
+
+/// Signs such tokens; the error says why it cannot.
+pub type TokenGenerator = Arc<dyn Fn(&LegacyToken<'_>) -> Result<String, String> + Send + Sync>;
+
 /// Configuration of the controllers.
 #[derive(Clone)]
 pub struct Config {
@@ -32,6 +49,12 @@ pub struct Config {
     pub clients: Clients,
     /// Certificates that clients in pods shall trust, PEM.
     pub root_ca: String,
+    /// Signs tokens of service accounts for secrets; without it, secrets get none
+    /// (`--service-account-private-key-file`).
+    pub token_generator: Option<TokenGenerator>,
+    /// How long a token that accounts were once given by themselves may be unused before it is marked as invalid, and
+    /// again before its secret is deleted (`--legacy-service-account-token-clean-up-period`).
+    pub legacy_token_clean_up_period: Duration,
     /// Networks pods get their addresses from (one an address family), such as `10.244.0.0/16`; none: nodes get
     /// no pod network.
     pub cluster_cidrs: Vec<String>,
@@ -55,6 +78,8 @@ impl Config {
         Config {
             clients,
             root_ca,
+            token_generator: None,
+            legacy_token_clean_up_period: Duration::from_secs(365 * 24 * 3600),
             cluster_cidrs: Vec::new(),
             node_mask_v4: 24,
             node_mask_v6: 64,
@@ -106,6 +131,8 @@ impl Controllers {
         crate::nodeipam::start(&context, self.networks);
         crate::serviceaccount::start(&context);
         crate::rootca::start(&context);
+        crate::tokens::start(&context);
+        crate::tokencleaner::start(&context);
         crate::replicaset::start(&context);
         crate::deployment::start(&context);
         crate::endpointslice::start(&context);
@@ -116,6 +143,8 @@ impl Controllers {
         crate::resourcequota::start(&context);
         crate::disruption::start(&context);
         crate::volumeprotection::start(&context);
+        crate::servicecidrs::start(&context);
+        crate::clusterroleaggregation::start(&context);
         crate::garbagecollector::start(&context);
         context.run_informers();
         info!("controllers started");
@@ -133,6 +162,7 @@ pub(crate) struct Informers {
     pub namespaces: Arc<Informer<Namespace>>,
     pub services: Arc<Informer<Service>>,
     pub service_accounts: Arc<Informer<MetaOnly>>,
+    pub token_secrets: Arc<Informer<TokenSecret>>,
     pub root_cas: Arc<Informer<ConfigMap>>,
     pub leases: Arc<Informer<Lease>>,
     pub deployments: Arc<Informer<Deployment>>,
@@ -149,6 +179,9 @@ impl Informers {
             namespaces: Informer::new(Source::new("/api/v1/namespaces")),
             services: Informer::new(Source::new("/api/v1/services")),
             service_accounts: Informer::new(Source::new("/api/v1/serviceaccounts").metadata_only()),
+            token_secrets: Informer::new(
+                Source::new("/api/v1/secrets").fields("type%3Dkubernetes.io%2Fservice-account-token"),
+            ),
             root_cas: Informer::new(
                 Source::new("/api/v1/configmaps").fields("metadata.name%3Dkube-root-ca.crt"),
             ),
@@ -196,6 +229,7 @@ impl Context {
         self.run_informer(&informers.namespaces);
         self.run_informer(&informers.service_accounts);
         self.run_informer(&informers.root_cas);
+        self.run_informer(&informers.token_secrets);
         self.run_informer(&informers.pods);
         self.run_informer(&informers.deployments);
         self.run_informer(&informers.replica_sets);

@@ -8,6 +8,7 @@
 //! the shared watches use the identity of the controller manager.
 
 pub mod cache;
+pub mod clusterroleaggregation;
 mod context;
 pub mod deployment;
 mod discovery;
@@ -26,8 +27,12 @@ pub mod queue;
 pub mod recorder;
 pub mod replicaset;
 pub mod resourcequota;
+mod rest;
 pub mod rootca;
 pub mod serviceaccount;
+pub mod servicecidrs;
+pub mod tokencleaner;
+pub mod tokens;
 pub mod volumeprotection;
 
-pub use context::{BuildError, Clients, Config, Controllers, build};
+pub use context::{BuildError, Clients, Config, Controllers, LegacyToken, TokenGenerator, build};

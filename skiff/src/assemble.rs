@@ -1,10 +1,11 @@
 //! Puts components together in one process, runs them, drains them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use apiserver::server::Server;
 use apiserver::{Datastore, EtcdOptions, Running};
 use prometheus_client::registry::Registry;
@@ -12,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{NodeArgs, ServerArgs, Store, StoreArgs};
+use crate::cli::{LegacyTokenArgs, NodeArgs, ServerArgs, Store, StoreArgs};
 use crate::credentials;
 use crate::kubeconfig;
 use crate::machine;
@@ -111,6 +112,36 @@ pub fn etcd_options(args: &StoreArgs) -> Option<EtcdOptions> {
     })
 }
 
+/// The key that the API server signs tokens of service accounts with.
+fn signing_key(args: &ServerArgs, pki: &Pki) -> PathBuf {
+    args.service_account_signing_key_file.clone().unwrap_or_else(|| pki.key(pki::SERVICE_ACCOUNT))
+}
+
+/// What the controllers are told. Without a key, as with upstream's, secrets get no tokens of service accounts.
+pub fn controllers_config(
+    clients: controllers::Clients,
+    root_ca: String,
+    cluster_cidr: &str,
+    tokens: &LegacyTokenArgs,
+    key: Option<&Path>,
+) -> Result<controllers::Config> {
+    let token_generator = key.map(token_generator).transpose()?;
+    Ok(controllers::Config {
+        cluster_cidrs: vec![cluster_cidr.to_owned()],
+        token_generator,
+        legacy_token_clean_up_period: tokens.legacy_service_account_token_clean_up_period,
+        ..controllers::Config::new(clients, root_ca)
+    })
+}
+
+fn token_generator(key: &Path) -> Result<controllers::TokenGenerator> {
+    let signer = apiserver::Signer::read(key)
+        .map_err(|why| anyhow!("reading {}: {why}; see --service-account-private-key-file", key.display()))?;
+    Ok(Arc::new(move |t: &controllers::LegacyToken<'_>| {
+        apiserver::legacy::sign(&signer, t.namespace, t.account, t.account_uid, t.secret)
+    }))
+}
+
 /// Opens the store and serves the API.
 pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) -> Result<Running> {
     let paths = Paths::from(&args.dirs);
@@ -134,10 +165,7 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         history,
         max_in_flight: (400, 200),
         service_accounts: Some(apiserver::ServiceAccountConfig {
-            signing_key: args
-                .service_account_signing_key_file
-                .clone()
-                .unwrap_or_else(|| pki.key(pki::SERVICE_ACCOUNT)),
+            signing_key: signing_key(args, pki),
             keys: args.service_account_key_file.clone(),
             issuers: args.service_account_issuer.clone(),
             audiences: args.api_audiences.clone(),
@@ -175,10 +203,9 @@ impl Components {
         let mut registry = Registry::default();
         let root_ca = crate::pki::read(&pki.ca())?;
         let clients = credentials::controller_clients(server);
-        let config = controllers::Config {
-            cluster_cidrs: vec![args.cluster_cidr.clone()],
-            ..controllers::Config::new(clients, root_ca)
-        };
+        let tokens = &args.legacy_tokens;
+        let key = tokens.service_account_private_key_file.clone().unwrap_or_else(|| signing_key(args, pki));
+        let config = controllers_config(clients, root_ca, &args.cluster_cidr, tokens, Some(&key))?;
         let controllers = controllers::build(config, &mut registry).context("building the controllers")?;
         let scheduler =
             scheduler::build(scheduler::Config::new(credentials::scheduler_client(server)), &mut registry);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -35,7 +36,7 @@ pub enum Command {
     /// Run the scheduler alone against an API server.
     Scheduler(ComponentArgs),
     /// Run the controllers alone against an API server.
-    Controllers(ComponentArgs),
+    Controllers(ControllersArgs),
     /// Work with container images of this machine.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -126,6 +127,9 @@ pub struct ServerArgs {
     /// The key new service account tokens are signed with (PEM); made at the first start when not given.
     #[arg(long, value_name = "FILE")]
     pub service_account_signing_key_file: Option<PathBuf>,
+    /// How the controllers sign tokens of service accounts for secrets.
+    #[command(flatten)]
+    pub legacy_tokens: LegacyTokenArgs,
     /// What tokens are for that name no audience; the issuer when not given.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub api_audiences: Vec<String>,
@@ -242,6 +246,29 @@ pub struct ComponentArgs {
     pub cluster_cidr: String,
 }
 
+/// Tokens of service accounts that are kept in secrets.
+#[derive(Clone, Debug, Args)]
+pub struct LegacyTokenArgs {
+    /// The key that tokens of service accounts in secrets are signed with (PEM); the API server's when not given.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_private_key_file: Option<PathBuf>,
+    /// How long a token that an account was given by itself may be unused before it is marked as invalid, and again
+    /// before its secret is deleted, such as 8760h.
+    #[arg(long, default_value = "8760h0m0s", value_parser = parse_period, value_name = "DURATION")]
+    pub legacy_service_account_token_clean_up_period: Duration,
+}
+
+/// Options of the controllers that run alone.
+#[derive(Clone, Debug, Args)]
+pub struct ControllersArgs {
+    /// What any component has.
+    #[command(flatten)]
+    pub component: ComponentArgs,
+    /// How they sign tokens of service accounts for secrets.
+    #[command(flatten)]
+    pub legacy_tokens: LegacyTokenArgs,
+}
+
 /// Commands about images.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
@@ -327,6 +354,14 @@ fn parse_ports(text: &str) -> Result<(u16, u16), String> {
     Ok((first, last))
 }
 
+/// A duration as upstream's flags write it: `8760h0m0s`.
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected a duration, such as 8760h or 90m, not {text:?}");
+    let period: jiff::SignedDuration = text.parse().map_err(|_| expected())?;
+    let period = Duration::try_from(period).map_err(|_| expected())?;
+    if period.is_zero() { Err("the period must be longer than nothing".into()) } else { Ok(period) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +370,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn periods() {
+        assert_eq!(parse_period("8760h0m0s"), Ok(Duration::from_secs(8760 * 3600)));
+        assert_eq!(parse_period("1h30m"), Ok(Duration::from_secs(5400)));
+        for text in ["", "0s", "-1h", "soon", "5"] {
+            assert!(parse_period(text).is_err(), "{text}");
+        }
     }
 
     #[test]

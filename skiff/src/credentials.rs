@@ -9,8 +9,9 @@ use apiserver::server::Server;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// The controller manager's own identity, whose rights the shared watches need.
-const SHARED_INFORMERS: &str = "shared-informers";
+/// What acts by the controller manager's own identity: the shared watches need its rights, and upstream's tokens
+/// controller has no other.
+const CONTROLLER_MANAGER: [&str; 2] = ["shared-informers", "tokens-controller"];
 
 /// Clients of the controllers inside the API server's process: each acts as its own service account.
 pub fn controller_clients(server: &Arc<Server>) -> controllers::Clients {
@@ -19,7 +20,7 @@ pub fn controller_clients(server: &Arc<Server>) -> controllers::Clients {
 }
 
 fn controller_user(name: &str) -> UserInfo {
-    if name == SHARED_INFORMERS {
+    if CONTROLLER_MANAGER.contains(&name) {
         return UserInfo::authenticated("system:kube-controller-manager", Vec::new());
     }
     let groups = vec!["system:serviceaccounts".to_owned(), "system:serviceaccounts:kube-system".to_owned()];

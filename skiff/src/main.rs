@@ -2,6 +2,8 @@
 
 mod assemble;
 mod cli;
+#[cfg(test)]
+mod cluster_tests;
 mod commands;
 mod credentials;
 mod kubeconfig;

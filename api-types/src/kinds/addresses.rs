@@ -38,6 +38,35 @@ impl Cidr {
         self.ip.is_ipv4() == ip.is_ipv4() && Cidr { ip, prefix: self.prefix }.network() == self.network()
     }
 
+    /// The last address of the range.
+    pub fn last(&self) -> IpAddr {
+        match self.network() {
+            IpAddr::V4(ip) => {
+                let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                Ipv4Addr::from_bits(ip.to_bits() | hosts).into()
+            }
+            IpAddr::V6(ip) => {
+                let hosts = u128::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                Ipv6Addr::from_bits(ip.to_bits() | hosts).into()
+            }
+        }
+    }
+
+    /// Whether a service may have an address of this range: not the network's own, nor the broadcast address.
+    pub fn serves(&self, ip: IpAddr) -> bool {
+        self.contains(ip) && ip != self.network() && !(ip.is_ipv4() && ip == self.last())
+    }
+
+    /// Whether all addresses of the other range are in this one.
+    pub fn covers(&self, other: &Cidr) -> bool {
+        self.prefix <= other.prefix && self.contains(other.network())
+    }
+
+    /// Whether an address is in both.
+    pub fn overlaps(&self, other: &Cidr) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     fn canonical(&self) -> String {
         format!("{}/{}", self.network(), self.prefix)
     }
@@ -173,6 +202,26 @@ mod tests {
         let range = parse_cidr("10.0.0.0/8").unwrap();
         assert!(range.contains("10.255.0.1".parse().unwrap()));
         assert!(!range.contains("11.0.0.1".parse().unwrap()));
+        assert_eq!(range.last(), "10.255.255.255".parse::<IpAddr>().unwrap());
+        for (ip, serves) in
+            [("10.0.0.0", false), ("10.0.0.1", true), ("10.255.255.255", false), ("::1", false)]
+        {
+            assert_eq!(range.serves(ip.parse().unwrap()), serves, "{ip}");
+        }
+        let six = parse_cidr("2001:db8::/64").unwrap();
+        assert!(six.serves(six.last()) && !six.serves(six.network()));
+        assert_eq!(parse_cidr("0.0.0.0/0").unwrap().last(), "255.255.255.255".parse::<IpAddr>().unwrap());
+        assert_eq!(parse_cidr("10.0.0.1/32").unwrap().last(), "10.0.0.1".parse::<IpAddr>().unwrap());
+        for (a, b, covers, overlaps) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true, true),
+            ("10.1.0.0/16", "10.0.0.0/8", false, true),
+            ("10.0.0.0/8", "10.0.0.0/8", true, true),
+            ("10.0.0.0/8", "11.0.0.0/8", false, false),
+            ("10.0.0.0/8", "2001:db8::/64", false, false),
+        ] {
+            let (x, y) = (parse_cidr(a).unwrap(), parse_cidr(b).unwrap());
+            assert_eq!((x.covers(&y), x.overlaps(&y)), (covers, overlaps), "{a} {b}");
+        }
         assert_eq!(
             cidr_warnings(&Path::new("spec"), "10.0.0.1/8"),
             [

@@ -1,4 +1,5 @@
-//! Every pod runs as a service account, which must be there, and finds its token in a projected volume.
+//! Every pod runs as a service account, which must be there, and finds its token in a projected volume. An account may
+//! insist that its pods use the secrets it lists and no others.
 
 use api_types::catalog;
 use api_types::meta::{self, default_to, object_mut};
@@ -6,7 +7,8 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::node_restriction::refers_to_secrets;
+use super::{Attributes, Operation, Plugin, mountable_secrets};
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, names, parse_stored};
 
@@ -25,8 +27,8 @@ impl Plugin for ServiceAccount {
         if a.operation != Operation::Create || !a.is_core("pods") {
             return Ok(());
         }
-        if !meta::str_at(a.object, &["metadata", "annotations", MIRROR]).is_empty() {
-            return Ok(());
+        if is_mirror(a.object) {
+            return judge_mirror(a);
         }
         let Value::Object(root) = &mut *a.object else { return Ok(()) };
         let spec = object_mut(root, "spec");
@@ -34,20 +36,8 @@ impl Plugin for ServiceAccount {
             spec.insert("serviceAccountName".into(), "default".into());
         }
         let name = spec["serviceAccountName"].as_str().unwrap_or("default").to_owned();
-        spec.insert("serviceAccount".into(), name.clone().into());
-        let Some(kind) = catalog::by_resource("", "v1", "serviceaccounts") else { return Ok(()) };
-        let account = match registry.peek(kind, &a.namespace, &name) {
-            Some(found) => found,
-            None => registry.get(kind, &a.namespace, &name, Freshness::Consistent).await.map_err(|e| {
-                // Upstream's lister names the resource in the singular.
-                let why = match e.reason {
-                    "NotFound" => format!("serviceaccount {name:?} not found"),
-                    _ => e.message,
-                };
-                a.forbidden(&format!("error looking up service account {}/{name}: {why}", a.namespace))
-            })?,
-        };
-        let account = parse_stored(&account.bytes)?;
+        spec.insert("serviceAccount".into(), name.into());
+        let account = account(registry, a).await?;
         if mounts_token(a.object, &account) {
             mount_token(a.object);
         }
@@ -57,8 +47,73 @@ impl Plugin for ServiceAccount {
         {
             default_to(spec, "imagePullSecrets", secrets);
         }
-        Ok(())
+        judge(a, &account)
     }
+
+    async fn validate(&self, registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {
+        if !a.kind.group.is_empty() || a.kind.plural != "pods" {
+            return Ok(());
+        }
+        match (a.operation, a.subresource) {
+            (Operation::Create, "") if is_mirror(a.object) => judge_mirror(a),
+            (Operation::Create, "") => judge(a, &account(registry, a).await?),
+            (Operation::Update, "ephemeralcontainers") => {
+                let account = account(registry, a).await?;
+                if !mountable_secrets::is_enforced(&account) {
+                    return Ok(());
+                }
+                mountable_secrets::ephemeral_refusal(&account, a.object)
+                    .map_or(Ok(()), |why| Err(a.forbidden(&why)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_mirror(pod: &Value) -> bool {
+    meta::at(pod, &["metadata", "annotations", MIRROR]).is_some()
+}
+
+/// A mirror gives its node nothing that it has not got.
+fn judge_mirror(a: &Attributes<'_>) -> Result<(), Status> {
+    if !meta::str_at(a.object, &["spec", "serviceAccountName"]).is_empty() {
+        return Err(a.forbidden("a mirror pod may not reference service accounts"));
+    }
+    if refers_to_secrets(a.object) {
+        return Err(a.forbidden("a mirror pod may not reference secrets"));
+    }
+    let volumes = meta::at(a.object, &["spec", "volumes"]).and_then(Value::as_array).into_iter().flatten();
+    let projected = volumes.filter_map(|v| meta::at(v, &["projected", "sources"])?.as_array()).flatten();
+    if projected.into_iter().any(|source| source.get("serviceAccountToken").is_some()) {
+        return Err(a.forbidden("a mirror pod may not use ServiceAccountToken volume projections"));
+    }
+    Ok(())
+}
+
+fn judge(a: &Attributes<'_>, account: &Value) -> Result<(), Status> {
+    if !mountable_secrets::is_enforced(account) {
+        return Ok(());
+    }
+    mountable_secrets::refusal(account, a.object).map_or(Ok(()), |why| Err(a.forbidden(&why)))
+}
+
+/// The account that the pod runs as.
+async fn account(registry: &Registry, a: &Attributes<'_>) -> Result<Value, Status> {
+    let name = meta::str_at(a.object, &["spec", "serviceAccountName"]);
+    let kind = catalog::by_resource("", "v1", "serviceaccounts")
+        .ok_or_else(|| Status::internal("serviceaccounts are not served"))?;
+    let found = match registry.peek(kind, &a.namespace, name) {
+        Some(found) => found,
+        None => registry.get(kind, &a.namespace, name, Freshness::Consistent).await.map_err(|e| {
+            // Upstream's lister names the resource in the singular.
+            let why = match e.reason {
+                "NotFound" => format!("serviceaccount {name:?} not found"),
+                _ => e.message,
+            };
+            a.forbidden(&format!("error looking up service account {}/{name}: {why}", a.namespace))
+        })?,
+    };
+    parse_stored(&found.bytes)
 }
 
 /// Where programs look for the token, the CA's certificate and the namespace.

@@ -59,12 +59,14 @@ pub struct Authenticated {
     pub user: Arc<UserInfo>,
     /// For which of the audiences asked for; empty when the token is for any of this server's.
     pub audiences: Vec<String>,
+    /// What the bearer should read although the token is good.
+    pub warnings: Vec<String>,
 }
 
 impl Authenticated {
     /// A user whose token names no audience.
     fn anywhere(user: Arc<UserInfo>) -> Self {
-        Self { user, audiences: Vec::new() }
+        Self { user, audiences: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -108,26 +110,26 @@ impl Authenticator {
         &self,
         connection: Option<&ConnectionIdentity>,
         headers: &http::HeaderMap,
-    ) -> Result<Arc<UserInfo>, AuthnError> {
+    ) -> Result<Authenticated, AuthnError> {
         let mut refused = None;
         if let (Some(certificates), Some(connection)) = (&self.certificates, connection) {
             match connection.authenticate(certificates, SystemTime::now()) {
-                Ok(Some(user)) => return Ok(user),
+                Ok(Some(user)) => return Ok(Authenticated::anywhere(user)),
                 Ok(None) => {}
                 Err(error) => refused = Some(AuthnError::Certificate(error)),
             }
         }
         match self.token(headers).await {
-            Ok(Some(user)) => Ok(user),
+            Ok(Some(known)) => Ok(known),
             Ok(None) => match refused {
                 Some(error) => Err(error),
-                None => self.anonymous.clone().ok_or(AuthnError::Missing),
+                None => self.anonymous.clone().map(Authenticated::anywhere).ok_or(AuthnError::Missing),
             },
             Err(error) => Err(refused.unwrap_or(error)),
         }
     }
 
-    async fn token(&self, headers: &http::HeaderMap) -> Result<Option<Arc<UserInfo>>, AuthnError> {
+    async fn token(&self, headers: &http::HeaderMap) -> Result<Option<Authenticated>, AuthnError> {
         let Some(header) = headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
         let header = header.to_str().map_err(|_| AuthnError::UnsupportedScheme)?;
         let mut parts = header.trim().splitn(3, ' ');
@@ -137,7 +139,7 @@ impl Authenticator {
             return Ok(None);
         }
         match self.review(token, &[]).await {
-            Ok(Some(known)) => Ok(Some(known.user)),
+            Ok(Some(known)) => Ok(Some(known)),
             Ok(None) => Err(AuthnError::UnknownToken),
             Err(error) => Err(AuthnError::Token(error)),
         }
@@ -177,7 +179,7 @@ mod tests {
         if let Some(header) = header {
             headers.insert(http::header::AUTHORIZATION, header.parse().unwrap());
         }
-        authenticator.authenticate(None, &headers).await.map(|user| user.name.clone())
+        authenticator.authenticate(None, &headers).await.map(|known| known.user.name.clone())
     }
 
     #[tokio::test]

@@ -50,6 +50,12 @@ impl UserInfo {
         Self { name: name.into(), groups, ..Self::default() }
     }
 
+    /// This API server itself, as upstream's is called.
+    #[must_use]
+    pub fn api_server() -> Self {
+        Self::authenticated("system:apiserver", vec![SYSTEM_MASTERS.to_owned()])
+    }
+
     /// Nobody in particular.
     #[must_use]
     pub fn anonymous() -> Self {

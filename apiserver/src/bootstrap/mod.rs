@@ -5,6 +5,8 @@
 
 mod apiservices;
 mod flowcontrol;
+mod keep;
+mod legacy_token_tracking;
 mod priority_classes;
 mod service_cidr;
 
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 use crate::authn::UserInfo;
 use crate::authz::bootstrap as policy;
 use crate::registry::read::Freshness;
-use crate::registry::{DeleteOptions, Owners, Part, UpdateOptions, Write, parse_stored};
+use crate::registry::{DeleteOptions, Part, UpdateOptions, Write, parse_stored};
 use crate::server::Server;
 
 /// Writes under way at once.
@@ -34,13 +36,8 @@ fn kind(group: &str, plural: &str) -> Result<&'static Kind, Status> {
 
 /// Puts everything in place.
 pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Status> {
-    let user = UserInfo::authenticated("system:apiserver", vec!["system:masters".into()]);
-    let write = Write {
-        user: &user,
-        dry_run: false,
-        subresource: "",
-        owners: Owners::Update("kube-apiserver".into()),
-    };
+    let user = UserInfo::api_server();
+    let write = Write::own(&user);
     let namespaces = kind("", "namespaces")?;
     for name in NAMESPACES {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -51,9 +48,16 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         flowcontrol::run(server, &write),
         apiservices::run(server, &write),
         priority_classes::run(server, &write),
-        service_cidr::run(server, &write)
+        service_cidr::run(server, &write),
+        legacy_token_tracking::run(server, &write)
     )?;
     service(server, advertise, &write).await
+}
+
+/// Keeps in place what must not be missing while the server runs.
+pub fn follow(server: &Arc<Server>) {
+    server.tasks().spawn(service_cidr::follow(server.clone()));
+    server.tasks().spawn(legacy_token_tracking::follow(server.clone()));
 }
 
 /// Creates an object unless it is there.
@@ -121,7 +125,13 @@ async fn service(server: &Arc<Server>, advertise: SocketAddr, write: &Write<'_>)
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
         "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip],
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": advertise.port()}]}});
-    ensure(server, kind("", "services")?, "default", service, write).await?;
+    match ensure(server, kind("", "services")?, "default", service, write).await {
+        // Its address is in no range that may be given out from: a person's to see to, who needs the server for it.
+        Err(s) if s.reason == "Invalid" => {
+            tracing::error!(error = s.message, "the service kubernetes cannot be made");
+        }
+        outcome => outcome?,
+    }
     let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},

@@ -48,6 +48,13 @@ pub struct Write<'a> {
     pub owners: Owners<'a>,
 }
 
+impl<'a> Write<'a> {
+    /// What the API server writes on its own account.
+    pub fn own(user: &'a UserInfo) -> Self {
+        Self { user, dry_run: false, subresource: "", owners: Owners::Update("kube-apiserver".into()) }
+    }
+}
+
 /// The generic store.
 pub struct Registry {
     storage: Arc<dyn Storage>,

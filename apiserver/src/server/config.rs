@@ -23,7 +23,7 @@ use crate::bootstrap;
 use crate::cache::{Cache, CacheConfig, ResourceConfig};
 use crate::openapi::Documents;
 use crate::registry::Registry;
-use crate::registry::allocate::{Allocators, Ranges};
+use crate::registry::allocate::{self, Allocators, Ranges};
 use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
 use crate::storage::etcd::{EtcdOptions, EtcdStorage};
 use crate::storage::{Storage, StorageError};
@@ -206,10 +206,12 @@ impl Built {
             () = cache.ready() => {}
             () = stop.cancelled() => return Err(BuildError::Bootstrap("stopped before the store was read".into())),
         }
-        let repaired = server.registry.allocators().repair(self.exclusive, stop.clone()).await;
+        let repaired = server.registry.allocators().repair(self.exclusive).await;
         repaired.map_err(|e| BuildError::Bootstrap(format!("addresses of services: {e}")))?;
         bootstrap::run(&server, self.advertise).await.map_err(|s| BuildError::Bootstrap(s.message))?;
         server.authorizer.ready().await;
+        bootstrap::follow(&server);
+        server.tasks.spawn(allocate::live::run(server.registry.clone(), stop));
         server.bootstrapped.store(true, Ordering::Release);
         let serving = server.clone().serve(self.listener, self.tls);
         server.tasks.spawn(serving);

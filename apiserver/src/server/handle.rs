@@ -12,7 +12,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::Server;
 use crate::authn::impersonation::{self, ImpersonationError};
-use crate::authn::{ConnectionIdentity, UserInfo};
+use crate::authn::{Authenticated, ConnectionIdentity, UserInfo};
 use crate::authz::{self, Attributes, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
@@ -43,7 +43,9 @@ impl Server {
         let accept = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
         let yaml = info.path.starts_with("/api") && negotiate::encoding(accept) == Encoding::Yaml;
         let counted = self.metrics.begin(&info, &query, is_apply(&request));
-        let answer = AssertUnwindSafe(self.checked(&info, &query, request)).catch_unwind().await;
+        let mut warnings = Vec::new();
+        let checked = self.checked(&info, &query, request, &mut warnings);
+        let answer = AssertUnwindSafe(checked).catch_unwind().await;
         let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(status)) => respond::status(&status),
@@ -58,6 +60,7 @@ impl Server {
         if yaml {
             response = yaml::convert(response).await;
         }
+        respond::warn(&mut response, &warnings);
         if packed {
             response = compress::compress(response);
         }
@@ -65,12 +68,22 @@ impl Server {
         self.metrics.end(counted, response, started.elapsed())
     }
 
-    async fn checked(self: &Arc<Self>, info: &RequestInfo, query: &Query, request: Request<Body>) -> Answer {
+    async fn checked(
+        self: &Arc<Self>,
+        info: &RequestInfo,
+        query: &Query,
+        request: Request<Body>,
+        warnings: &mut Vec<String>,
+    ) -> Answer {
         let known = request.extensions().get::<Arc<UserInfo>>().cloned();
         let connection = request.extensions().get::<Arc<ConnectionIdentity>>().cloned();
         let user = match known {
             Some(user) => user,
-            None => self.identify(connection, request.headers()).await?,
+            None => {
+                let known = self.identify(connection, request.headers()).await?;
+                *warnings = known.warnings;
+                known.user
+            }
         };
         let health = HEALTH_PATHS.iter().any(|p| info.path == *p || info.path.starts_with(&format!("{p}/")));
         if health && let Some(answer) = health::answer(self, &info.path, query).await {
@@ -100,7 +113,7 @@ impl Server {
         &self,
         connection: Option<Arc<ConnectionIdentity>>,
         headers: &http::HeaderMap,
-    ) -> Result<Arc<UserInfo>, Status> {
+    ) -> Result<Authenticated, Status> {
         self.authenticator.authenticate(connection.as_deref(), headers).await.map_err(|e| {
             tracing::debug!(error = %crate::registry::chain(&e), "a request is unauthenticated");
             Status::unauthorized()

@@ -48,6 +48,11 @@ impl Server {
         &self.registry
     }
 
+    /// The generic store, for what outlives a request.
+    pub fn shared_registry(&self) -> Arc<Registry> {
+        self.registry.clone()
+    }
+
     /// Who is asking.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator

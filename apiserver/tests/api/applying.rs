@@ -324,6 +324,9 @@ async fn creating_by_apply_needs_the_right_to_create() {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "patcher"},
         "subjects": [{"kind": "User", "name": "u", "apiGroup": "rbac.authorization.k8s.io"}]});
     api.post("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", &binding).await.created();
+    // A consistent read: afterwards the authorizer can know of the binding.
+    api.get("/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings").await.ok();
+    api.server.authorizer().ready().await;
     let user = api.acting(UserInfo::authenticated("u", Vec::new()));
     apply(&user, MAP, "me", &map(json!({"a": "b"}))).await.refused(403, "Forbidden");
     api.post(MAPS, &configmap("a")).await.created();

@@ -3,6 +3,7 @@
 //! One binary, one file a theme; [`common`] is the harness. No test sleeps: what comes later (watch events) is
 //! waited for with a deadline.
 
+mod admitting_accounts;
 mod admitting_certificates;
 mod admitting_classes;
 mod admitting_limits;
@@ -29,6 +30,7 @@ mod kinds_extension;
 mod kinds_networking;
 mod kinds_resource;
 mod kinds_storage;
+mod legacy_tokens;
 mod listing;
 mod namespaces;
 mod owners;
@@ -37,9 +39,11 @@ mod pods;
 mod protocol;
 mod proxying;
 mod ratchet;
+mod repairing;
 mod resizing;
 mod rights;
 mod secrets;
+mod service_ranges;
 mod services;
 mod snapshots;
 mod store_away;

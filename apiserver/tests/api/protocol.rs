@@ -165,6 +165,8 @@ async fn health_and_metrics() {
     api.get(MAPS).await.ok();
     api.post(MAPS, &configmap("a")).await.created();
     let watch = api.watch(&format!("{MAPS}?watch=1")).await;
+    // The server itself watches config maps too.
+    let of_secrets = api.watch("/api/v1/secrets?watch=1").await;
     let metrics = api.get("/metrics").await;
     let text = String::from_utf8_lossy(&metrics.raw);
     let maps = "group=\"\",resource=\"configmaps\"";
@@ -175,14 +177,14 @@ async fn health_and_metrics() {
         format!(
             "apiserver_longrunning_requests{{component=\"apiserver\",dry_run=\"\",{maps},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}} 1"
         ),
-        format!("apiserver_resource_objects{{{maps}}} 1"),
-        "apiserver_storage_objects{resource=\"configmaps\"} 1".into(),
-        "apiserver_registered_watchers{group=\"\",kind=\"ConfigMap\",version=\"v1\"} 1".into(),
+        format!("apiserver_resource_objects{{{maps}}} 2"),
+        "apiserver_storage_objects{resource=\"configmaps\"} 2".into(),
+        "apiserver_registered_watchers{group=\"\",kind=\"Secret\",version=\"v1\"} 1".into(),
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
     }
     assert!(text.contains("process_resident_memory_bytes "), "{text}");
-    drop(watch);
+    drop((watch, of_secrets));
 }
 
 #[tokio::test]

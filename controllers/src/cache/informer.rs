@@ -31,6 +31,8 @@ pub struct Source {
     pub path: String,
     /// Field selector, already percent-encoded.
     pub fields: Option<&'static str>,
+    /// Label selector, already percent-encoded.
+    pub labels: Option<&'static str>,
     /// Whether metadata is enough (`PartialObjectMetadata`).
     pub metadata_only: bool,
 }
@@ -38,12 +40,18 @@ pub struct Source {
 impl Source {
     /// The whole collection at `path`.
     pub fn new(path: impl Into<String>) -> Self {
-        Source { path: path.into(), fields: None, metadata_only: false }
+        Source { path: path.into(), fields: None, labels: None, metadata_only: false }
     }
 
     /// Only objects that match this (percent-encoded) field selector.
     pub fn fields(mut self, selector: &'static str) -> Self {
         self.fields = Some(selector);
+        self
+    }
+
+    /// Only objects that match this (percent-encoded) label selector.
+    pub fn labels(mut self, selector: &'static str) -> Self {
+        self.labels = Some(selector);
         self
     }
 
@@ -55,9 +63,10 @@ impl Source {
 
     fn request(&self, query: &str) -> Result<Request<Vec<u8>>, http::Error> {
         let mut uri = format!("{}?{query}", self.path);
-        if let Some(fields) = self.fields {
-            uri.push_str("&fieldSelector=");
-            uri.push_str(fields);
+        for (parameter, selector) in [("fieldSelector", self.fields), ("labelSelector", self.labels)] {
+            if let Some(selector) = selector {
+                uri.push_str(&format!("&{parameter}={selector}"));
+            }
         }
         let builder = Request::get(uri);
         let builder = if self.metadata_only {

@@ -52,6 +52,8 @@ pub enum Index {
     Node,
     /// `namespace/name` of the service it belongs to.
     Service,
+    /// `namespace/name` of the service account it belongs to.
+    ServiceAccount,
 }
 
 /// An object a store can hold.

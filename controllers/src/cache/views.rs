@@ -41,6 +41,8 @@ macro_rules! view_object {
     };
 }
 
+pub(crate) use view_object;
+
 macro_rules! whole_object {
     ($kind:ty $(, $self:ident, $add:ident => $index:block)?) => {
         impl Object for $kind {

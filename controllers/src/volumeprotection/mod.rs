@@ -11,10 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use http::Request;
 use kube::Client;
 use parking_lot::Mutex;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     context::Context,
     pods::is_not_found,
     queue::WorkQueue,
+    rest,
 };
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
@@ -123,8 +123,9 @@ impl Claims {
         let failed = |operation| move |source| Error { operation, object: key.clone(), source };
         if task == Task::Release {
             let path = format!("/api/v1/namespaces/{}/pods", key.namespace);
-            let pods: List =
-                get(&self.client, &path).await.map_err(failed("listing the pods that may use claim"))?;
+            let pods: List = rest::get(&self.client, &path)
+                .await
+                .map_err(failed("listing the pods that may use claim"))?;
             if pods.items.iter().any(|pod| pod.uses(&claim.metadata)) {
                 return Ok(());
             }
@@ -175,7 +176,7 @@ async fn carry_out(
     task: &Task,
     finalizer: &str,
 ) -> Result<(), kube::Error> {
-    let mut object: Value = match get(client, path).await {
+    let mut object: Value = match rest::get(client, path).await {
         Ok(object) => object,
         Err(error) if is_not_found(&error) => return Ok(()),
         Err(error) => return Err(error),
@@ -189,16 +190,10 @@ async fn carry_out(
         finalizers.push(finalizer.to_owned());
     }
     api_types::meta::set_finalizers(&mut object, finalizers);
-    let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
-    let request = Request::put(path).header(http::header::CONTENT_TYPE, "application/json").body(body);
-    match client.request_text(request.map_err(kube::Error::HttpError)?).await {
+    match rest::put(client, path, &object).await {
         Err(error) if !is_not_found(&error) => Err(error),
         _ => Ok(()),
     }
-}
-
-async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, kube::Error> {
-    client.request(Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?).await
 }
 
 /// Pods, and only what tells which claims they use.

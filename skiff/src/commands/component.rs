@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
 
 use crate::assemble;
-use crate::cli::{ComponentArgs, ServerArgs};
+use crate::cli::{ComponentArgs, ControllersArgs, ServerArgs};
 use crate::credentials;
 use crate::lock::Lock;
 use crate::machine;
 use crate::paths::{self, Paths};
-use crate::pki;
+use crate::pki::{self, Pki};
 
 /// The API server alone.
 pub async fn apiserver(args: &ServerArgs) -> Result<ExitCode> {
@@ -39,17 +39,19 @@ pub async fn scheduler(args: &ComponentArgs) -> Result<ExitCode> {
 }
 
 /// The controllers alone; all act as the identity of the kubeconfig, which needs the rights of all of them.
-pub async fn controllers(args: &ComponentArgs) -> Result<ExitCode> {
+pub async fn controllers(args: &ControllersArgs) -> Result<ExitCode> {
     let stop = assemble::stop_on_signals()?;
-    let paths = Paths::from(&args.dirs);
-    let file = args.kubeconfig.clone().unwrap_or_else(|| paths.admin_kubeconfig());
+    let (component, tokens) = (&args.component, &args.legacy_tokens);
+    let paths = Paths::from(&component.dirs);
+    let file = component.kubeconfig.clone().unwrap_or_else(|| paths.admin_kubeconfig());
     let client = credentials::from_kubeconfig(&file, "kube-controller-manager").await?;
-    let root_ca = pki::read(&pki::Pki::existing(&paths).ca())?;
+    let pki = Pki::existing(&paths);
+    let root_ca = pki::read(&pki.ca())?;
     let clients: controllers::Clients = Arc::new(move |_| client.clone());
-    let config = controllers::Config {
-        cluster_cidrs: vec![args.cluster_cidr.clone()],
-        ..controllers::Config::new(clients, root_ca)
-    };
+    let own_key = Some(pki.key(pki::SERVICE_ACCOUNT)).filter(|key| key.exists());
+    let key = tokens.service_account_private_key_file.clone().or(own_key);
+    let cidr = &component.cluster_cidr;
+    let config = assemble::controllers_config(clients, root_ca, cidr, tokens, key.as_deref())?;
     let controllers =
         controllers::build(config, &mut Registry::default()).context("building the controllers")?;
     controllers.run(stop).await;

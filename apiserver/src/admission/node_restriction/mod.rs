@@ -2,6 +2,8 @@
 
 mod pods;
 
+pub(super) use pods::refers_to_secrets;
+
 use api_types::catalog;
 use api_types::meta::{self, str_at};
 use api_types::status::Status;

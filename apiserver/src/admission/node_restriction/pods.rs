@@ -74,28 +74,28 @@ fn mirror(registry: &Registry, a: &Attributes<'_>, node: &str) -> Result<(), Sta
     }
 }
 
-/// What a pod refers to besides its node: by a mirror a node would get at it.
-fn referred(pod: &Value) -> Option<&'static str> {
-    let list = |path: &[&str]| meta::at(pod, path).and_then(Value::as_array).into_iter().flatten();
-    if !str_at(pod, &["spec", "serviceAccountName"]).is_empty() {
-        return Some("a service account");
-    }
-    let volumes = || list(&["spec", "volumes"]);
-    let sources = || {
-        let projected = volumes().filter_map(|v| meta::at(v, &["projected", "sources"])?.as_array());
-        volumes().chain(projected.flatten())
-    };
-    let containers = || {
-        let lists = ["containers", "initContainers", "ephemeralContainers"];
-        lists.into_iter().flat_map(|l| meta::at(pod, &["spec", l]).and_then(Value::as_array)).flatten()
-    };
-    let environments = |names: [&'static str; 2]| {
-        containers().any(|c| {
-            let entries = |f: &str| c.get(f).and_then(Value::as_array).into_iter().flatten();
-            entries("env").any(|e| meta::at(e, &["valueFrom", names[0]]).is_some())
-                || entries("envFrom").any(|e| e.get(names[1]).is_some())
-        })
-    };
+fn list<'a>(pod: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    meta::at(pod, &["spec", field]).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The volumes of a pod, and what is projected into them.
+fn sources(pod: &Value) -> impl Iterator<Item = &Value> {
+    let projected = list(pod, "volumes").filter_map(|v| meta::at(v, &["projected", "sources"])?.as_array());
+    list(pod, "volumes").chain(projected.flatten())
+}
+
+/// Whether a container has its environment from one of these.
+fn environments(pod: &Value, names: [&str; 2]) -> bool {
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    lists.into_iter().flat_map(|l| list(pod, l)).any(|c| {
+        let entries = |f: &str| c.get(f).and_then(Value::as_array).into_iter().flatten();
+        entries("env").any(|e| meta::at(e, &["valueFrom", names[0]]).is_some())
+            || entries("envFrom").any(|e| e.get(names[1]).is_some())
+    })
+}
+
+/// Whether a pod refers to secrets, in any of the ways there are.
+pub fn refers_to_secrets(pod: &Value) -> bool {
     // Drivers name the secrets they need in different fields of their own.
     let secret_of_driver = |v: &Value| {
         let drivers = v.as_object().into_iter().flatten().filter_map(|(_, driver)| driver.as_object());
@@ -103,18 +103,26 @@ fn referred(pod: &Value) -> Option<&'static str> {
             .flatten()
             .any(|(field, _)| ["secretRef", "secretName", "nodePublishSecretRef"].contains(&field.as_str()))
     };
-    let pulls = list(&["spec", "imagePullSecrets"]).next().is_some();
-    if pulls
-        || sources().any(|s| s.get("secret").is_some() || secret_of_driver(s))
-        || environments(["secretKeyRef", "secretRef"])
-    {
+    list(pod, "imagePullSecrets").next().is_some()
+        || sources(pod).any(|s| s.get("secret").is_some() || secret_of_driver(s))
+        || environments(pod, ["secretKeyRef", "secretRef"])
+}
+
+/// What a pod refers to besides its node: by a mirror a node would get at it.
+fn referred(pod: &Value) -> Option<&'static str> {
+    if !str_at(pod, &["spec", "serviceAccountName"]).is_empty() {
+        return Some("a service account");
+    }
+    if refers_to_secrets(pod) {
         return Some("secrets");
     }
-    if sources().any(|s| s.get("configMap").is_some()) || environments(["configMapKeyRef", "configMapRef"]) {
+    if sources(pod).any(|s| s.get("configMap").is_some())
+        || environments(pod, ["configMapKeyRef", "configMapRef"])
+    {
         return Some("configmaps");
     }
-    if volumes().any(|v| v.get("persistentVolumeClaim").is_some()) {
+    if list(pod, "volumes").any(|v| v.get("persistentVolumeClaim").is_some()) {
         return Some("persistentvolumeclaims");
     }
-    list(&["spec", "resourceClaims"]).next().map(|_| "resourceclaims")
+    list(pod, "resourceClaims").next().map(|_| "resourceclaims")
 }

@@ -1,13 +1,15 @@
 //! Service account tokens: signed here, judged here against the objects they are bound to.
 //!
 //! A token is good as long as its signature, time and audience are, *and* its account and the pod, secret or node it
-//! is bound to are still the ones it was issued for. Source of the rules: upstream's `pkg/serviceaccount`.
+//! is bound to are still the ones it was issued for. Those that are kept in secrets ([`legacy`]) have no end: they are
+//! good as long as their secret is. Source of the rules: upstream's `pkg/serviceaccount`.
 
 mod claims;
 pub mod keys;
+pub mod legacy;
 mod validate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,9 +35,27 @@ pub struct ServiceAccountConfig {
     pub audiences: Vec<String>,
 }
 
+/// Signs tokens with a private key.
+pub struct Signer(keys::SigningKey);
+
+impl Signer {
+    /// Reads the key of a PEM file.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        keys::signing(path).map(Self)
+    }
+
+    /// Signs what a token says.
+    pub fn sign(&self, claims: &Value) -> Result<String, String> {
+        let mut header = Header::new(self.0.public.algorithm);
+        header.typ = None;
+        header.kid = Some(self.0.public.id.clone());
+        jsonwebtoken::encode(&header, claims, &self.0.key).map_err(|e| e.to_string())
+    }
+}
+
 /// Signs tokens and tells what others need to verify them.
 pub struct Tokens {
-    signing: keys::SigningKey,
+    signing: Signer,
     accepted: Vec<keys::VerificationKey>,
     issuers: Vec<String>,
     audiences: Vec<String>,
@@ -50,12 +70,12 @@ pub fn now() -> i64 {
 impl Tokens {
     /// Reads the keys. The error names the file.
     pub fn new(config: ServiceAccountConfig) -> Result<Self, (PathBuf, String)> {
-        let signing = keys::signing(&config.signing_key).map_err(|why| (config.signing_key.clone(), why))?;
+        let signing = Signer::read(&config.signing_key).map_err(|why| (config.signing_key.clone(), why))?;
         let mut accepted = Vec::new();
         for path in &config.keys {
             accepted.extend(keys::verification(path).map_err(|why| (path.clone(), why))?);
         }
-        accepted.retain(|k| k.id != signing.public.id);
+        accepted.retain(|k| k.id != signing.0.public.id);
         let audiences = if config.audiences.is_empty() { config.issuers.clone() } else { config.audiences };
         Ok(Self { signing, accepted, issuers: config.issuers, audiences })
     }
@@ -72,7 +92,7 @@ impl Tokens {
 
     /// The keys tokens are verified by, new tokens' first.
     fn keys(&self) -> impl Iterator<Item = &keys::VerificationKey> {
-        std::iter::once(&self.signing.public).chain(&self.accepted)
+        std::iter::once(&self.signing.0.public).chain(&self.accepted)
     }
 
     /// The JSON Web Key Set.
@@ -100,18 +120,14 @@ impl Tokens {
 
     /// Signs a token.
     pub fn sign(&self, issue: &Issue<'_>) -> Result<String, String> {
-        let mut header = Header::new(self.signing.public.algorithm);
-        header.typ = None;
-        header.kid = Some(self.signing.public.id.clone());
-        jsonwebtoken::encode(&header, &issue.claims(self.issuer()), &self.signing.key)
-            .map_err(|e| e.to_string())
+        self.signing.sign(&issue.claims(self.issuer()))
     }
 
     /// The claims of a token that one of our keys has signed; `None` when it is no token of an issuer of ours.
     fn verified(&self, token: &str) -> Option<Result<Value, Refused>> {
         let claimed = claims::unverified(token)?;
         let issuer = claimed.get("iss").and_then(Value::as_str)?;
-        if !self.issuers.iter().any(|i| i == issuer) {
+        if issuer != legacy::ISSUER && !self.issuers.iter().any(|i| i == issuer) {
             return None;
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
@@ -156,7 +172,11 @@ impl TokenAuthenticator for ServiceAccountTokens {
     ) -> Result<Option<Authenticated>, Refused> {
         let Some(claims) = self.tokens.verified(token) else { return Ok(None) };
         let claims = claims?;
-        let wanted = if audiences.is_empty() { self.tokens.audiences() } else { audiences };
+        let own = self.tokens.audiences();
+        let wanted = if audiences.is_empty() { own } else { audiences };
+        if claims.get("iss").and_then(Value::as_str) == Some(legacy::ISSUER) {
+            return legacy::judge(&self.registry, token, &claims, own, wanted).await.map(Some);
+        }
         validate::judge(&self.registry, &claims, wanted, now()).await.map(Some)
     }
 }

@@ -26,13 +26,7 @@ pub(super) async fn judge(
 ) -> Result<Authenticated, Refused> {
     let refuse = |why: &str| Err(Refused::new(why));
     let number = |f: &str| claims.get(f).and_then(Value::as_i64);
-    let audiences = audiences(claims);
-    let common: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
-    if common.is_empty() {
-        return Err(Refused::new(format!(
-            "token audiences {audiences:?} is invalid for the target audiences {wanted:?}"
-        )));
-    }
+    let common = common(&audiences(claims), wanted)?;
     if number("nbf").is_some_and(|t| now < t) {
         return refuse("service account token is not valid yet");
     }
@@ -63,10 +57,21 @@ pub(super) async fn judge(
         }
     }
     let user = Arc::new(user(namespace, account, uid, private, str_at(claims, &["jti"])));
-    Ok(Authenticated { user, audiences: common })
+    Ok(Authenticated { user, audiences: common, warnings: Vec::new() })
 }
 
-fn audiences(claims: &Value) -> Vec<String> {
+/// The audiences that are in both lists: there must be one.
+pub(super) fn common(audiences: &[String], wanted: &[String]) -> Result<Vec<String>, Refused> {
+    let common: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
+    if common.is_empty() {
+        return Err(Refused::new(format!(
+            "token audiences {audiences:?} is invalid for the target audiences {wanted:?}"
+        )));
+    }
+    Ok(common)
+}
+
+pub(super) fn audiences(claims: &Value) -> Vec<String> {
     match claims.get("aud") {
         Some(Value::String(one)) => vec![one.clone()],
         Some(Value::Array(many)) => many.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect(),
@@ -74,7 +79,7 @@ fn audiences(claims: &Value) -> Vec<String> {
     }
 }
 
-fn user(namespace: &str, account: &str, uid: &str, private: &Value, jti: &str) -> UserInfo {
+pub(super) fn user(namespace: &str, account: &str, uid: &str, private: &Value, jti: &str) -> UserInfo {
     let groups = service_account_groups(namespace).to_vec();
     let mut user = UserInfo::authenticated(format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{account}"), groups);
     user.uid = uid.to_owned();

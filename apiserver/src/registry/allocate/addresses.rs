@@ -10,6 +10,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::{Allocators, Owner};
+use crate::cache::CacheError;
 use crate::storage::StorageError;
 
 pub(super) const PREFIX: &str = "/registry/ipaddresses/";
@@ -23,8 +24,8 @@ const MAX_BITS: u32 = 20;
 /// Why an address that was asked for cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AddressError {
-    #[error("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {ranges}")]
-    OutOfRange { ip: Ipv4Addr, ranges: String },
+    #[error("the provided network does not match the current range")]
+    OutOfRange,
     #[error("provided IP is already allocated")]
     Allocated,
     #[error("the store")]
@@ -37,19 +38,46 @@ pub(super) fn object(ip: Ipv4Addr, owner: &Owner) -> Bytes {
         "metadata": {"name": ip.to_string(), "uid": uuid::Uuid::new_v4().to_string(),
             "creationTimestamp": meta::now(),
             "labels": {FAMILY.0: FAMILY.1, MANAGED_BY.0: MANAGED_BY.1}},
-        "spec": {"parentRef": {"resource": "services", "namespace": owner.namespace, "name": owner.name}}});
+        "spec": {"parentRef": parent(owner)}});
     Written(&object).to_bytes().into()
+}
+
+/// Whether an allocator has made it.
+pub(super) fn is_managed(address: &Value) -> bool {
+    str_at(address, &["metadata", "labels", MANAGED_BY.0]) == MANAGED_BY.1
+}
+
+/// Whether it has the labels that allocators give.
+pub(super) fn has_labels(address: &Value) -> bool {
+    is_managed(address) && str_at(address, &["metadata", "labels", FAMILY.0]) == FAMILY.1
+}
+
+/// The service that an IPAddress refers to.
+pub(super) fn service_of(address: &Value) -> Option<Owner> {
+    let parent = meta::at(address, &["spec", "parentRef"])?;
+    let of_service = str_at(parent, &["group"]).is_empty() && str_at(parent, &["resource"]) == "services";
+    of_service.then(|| Owner {
+        namespace: str_at(parent, &["namespace"]).to_owned(),
+        name: str_at(parent, &["name"]).to_owned(),
+    })
 }
 
 /// The service that an IPAddress is of, where an allocator made it for one.
 pub(super) fn owner(address: &Value) -> Option<Owner> {
-    let managed = str_at(address, &["metadata", "labels", MANAGED_BY.0]) == MANAGED_BY.1;
-    let parent = meta::at(address, &["spec", "parentRef"])?;
-    let of_service = str_at(parent, &["group"]).is_empty() && str_at(parent, &["resource"]) == "services";
-    (managed && of_service).then(|| Owner {
-        namespace: str_at(parent, &["namespace"]).to_owned(),
-        name: str_at(parent, &["name"]).to_owned(),
-    })
+    service_of(address).filter(|_| is_managed(address))
+}
+
+/// Makes an IPAddress that of a service, as allocators do.
+pub(super) fn give(address: &mut Value, owner: &Owner) {
+    let labels = meta::metadata_mut(address).entry("labels").or_insert_with(|| json!({}));
+    for (key, label) in [FAMILY, MANAGED_BY] {
+        labels[key] = label.into();
+    }
+    address["spec"]["parentRef"] = parent(owner);
+}
+
+fn parent(owner: &Owner) -> Value {
+    json!({"resource": "services", "namespace": owner.namespace, "name": owner.name})
 }
 
 pub(super) fn key(ip: Ipv4Addr) -> String {
@@ -64,17 +92,23 @@ fn is_ready(cidr: &Value) -> bool {
 }
 
 impl Allocators {
-    /// The service network, and the ranges that ServiceCIDRs add to it.
-    fn ranges(&self) -> Vec<Cidr> {
-        let own = Cidr { ip: self.0.ranges.network.into(), prefix: self.0.ranges.prefix };
-        let mut all = vec![own];
+    /// The ranges of all ServiceCIDRs, or of those that may be given out from. One range may be in several, and is
+    /// given out from as long as one of them is ready.
+    pub(super) fn ranges(&self, ready: bool) -> Vec<Cidr> {
+        let mut all = Vec::new();
         let Some(resource) = self.0.cache.resource(CIDRS) else { return all };
         for o in resource.snapshot().iter() {
             let Ok(cidr) = serde_json::from_slice::<Value>(&o.bytes) else { continue };
+            if ready && !is_ready(&cidr) {
+                continue;
+            }
             let texts = meta::at(&cidr, &["spec", "cidrs"]).and_then(Value::as_array);
             let ranges = texts.into_iter().flatten().filter_map(|t| parse_cidr(t.as_str()?));
-            let ranges = ranges.filter(|c| c.ip.is_ipv4() && is_ready(&cidr) && *c != own);
-            all.extend(ranges);
+            for range in ranges.filter(|c| c.ip.is_ipv4()) {
+                if !all.contains(&range) {
+                    all.push(range);
+                }
+            }
         }
         all
     }
@@ -92,10 +126,13 @@ impl Allocators {
         for_whom: &Owner,
         dry_run: bool,
     ) -> Result<bool, AddressError> {
-        let ranges = self.ranges();
-        if !ranges.iter().any(|r| r.contains(IpAddr::V4(ip))) {
-            let ranges = ranges.iter().map(|r| format!("{}/{}", r.network(), r.prefix)).collect::<Vec<_>>();
-            return Err(AddressError::OutOfRange { ip, ranges: ranges.join(",") });
+        let is_served = || self.ranges(true).iter().any(|r| r.serves(IpAddr::V4(ip)));
+        if !is_served() {
+            // What a refusal rests on must not be old.
+            self.freshen().await.map_err(AddressError::Storage)?;
+            if !is_served() {
+                return Err(AddressError::OutOfRange);
+            }
         }
         if dry_run {
             let there = self.0.storage.get(&key(ip)).await.map_err(AddressError::Storage)?;
@@ -126,7 +163,31 @@ impl Allocators {
         for_whom: &Owner,
         dry_run: bool,
     ) -> Result<Option<Ipv4Addr>, StorageError> {
-        for range in self.ranges() {
+        let ranges = self.ranges(true);
+        if let Some(ip) = self.lock_any_of(&ranges, for_whom, dry_run).await? {
+            return Ok(Some(ip));
+        }
+        // What a refusal rests on must not be old: a range may have been added, or an address given back.
+        self.freshen().await?;
+        self.lock_any_of(&self.ranges(true), for_whom, dry_run).await
+    }
+
+    /// Waits until the cache has everything that was acknowledged before.
+    async fn freshen(&self) -> Result<(), StorageError> {
+        match self.0.cache.read_consistent().await {
+            // One that is behind is as good as it gets.
+            Ok(_) | Err(CacheError::Behind { .. }) => Ok(()),
+            Err(CacheError::Storage(e)) => Err(e),
+        }
+    }
+
+    async fn lock_any_of(
+        &self,
+        ranges: &[Cidr],
+        for_whom: &Owner,
+        dry_run: bool,
+    ) -> Result<Option<Ipv4Addr>, StorageError> {
+        for range in ranges {
             let IpAddr::V4(network) = range.network() else { continue };
             let size = 1u32 << (32 - u32::from(range.prefix)).min(MAX_BITS);
             let reserved = (size / 16).clamp(16.min(size / 2), 256);

@@ -4,9 +4,10 @@
 //! A cluster IP is taken by creating the IPAddress of its name: whose create succeeds has it ([`addresses`]). Node
 //! ports are bits of one stored object that is swapped by its revision ([`ports`]). Both are taken before the service
 //! is written and given back when that fails, when the service goes, or when it no longer uses them. What a crash
-//! leaves behind is put right at start ([`repair`]).
+//! leaves behind is put right at start ([`repair`]), and what goes wrong later as it is seen ([`live`]).
 
 mod addresses;
+pub mod live;
 mod ports;
 mod repair;
 #[cfg(test)]
@@ -55,7 +56,7 @@ struct Inner {
 }
 
 /// The service that something is taken for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Owner {
     namespace: String,
     name: String,
@@ -64,6 +65,12 @@ struct Owner {
 impl Owner {
     fn of(service: &Value) -> Self {
         Self { namespace: meta::namespace(service).to_owned(), name: meta::name(service).to_owned() }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
@@ -100,7 +107,7 @@ impl Claim {
         self.allocators.free(&self.owner, release).await;
     }
 
-    /// Nobody knows whether the write has happened: nothing is given back before the next start.
+    /// Nobody knows whether the write has happened: what it has not used is found later.
     pub fn forget(mut self) {
         self.taken = Held::default();
     }
@@ -207,7 +214,7 @@ impl Allocators {
         }
     }
 
-    /// What cannot be given back now is found at the next start.
+    /// What cannot be given back now is found later.
     async fn free(&self, owner: &Owner, held: Held) {
         for ip in held.ips {
             if let Err(e) = self.unlock(ip, owner).await {

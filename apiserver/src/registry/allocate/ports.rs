@@ -141,6 +141,28 @@ impl Ports {
         self.change(storage, false, clear).await
     }
 
+    /// The ports that are taken, as the store has it now.
+    pub(super) async fn taken(&self, storage: &dyn Storage) -> Result<Vec<u16>, StorageError> {
+        let bits = self.change(storage, true, |bits| bits.clone()).await?;
+        Ok((0..self.size()).filter(|b| bits.has(*b)).map(|b| self.port(b)).collect())
+    }
+
+    /// Marks ports in use as taken; gives those that were not.
+    pub(super) async fn mark(&self, storage: &dyn Storage, used: &[u16]) -> Result<Vec<u16>, StorageError> {
+        let bits: Vec<u32> = used.iter().filter_map(|p| self.bit(*p)).collect();
+        // What this server knows already, as a rule, is no question to the store.
+        let known = |state: &State| bits.iter().all(|b| state.bits.has(*b));
+        if bits.is_empty() || self.state.lock().await.as_ref().is_some_and(known) {
+            return Ok(Vec::new());
+        }
+        let mark = |stored: &mut Bits| {
+            let missing: Vec<u32> = bits.iter().copied().filter(|b| !stored.has(*b)).collect();
+            missing.iter().for_each(|b| stored.set(*b, true));
+            missing.into_iter().map(|b| self.port(b)).collect()
+        };
+        self.change(storage, false, mark).await
+    }
+
     /// Swaps the bits by what `f` makes of them. `f` may be called again, with what another server has written.
     pub(super) async fn change<T>(
         &self,

@@ -40,6 +40,9 @@ impl Fixture {
             resource("/registry/servicecidrs/", false),
             resource("/registry/services/specs/", true),
         ]);
+        let own = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/28"]}});
+        // The first one brings it.
+        drop(self.storage.create("/registry/servicecidrs/kubernetes", own.to_string().into(), None).await);
         let cache = Cache::new(self.storage.clone(), config);
         tokio::spawn(cache.clone().run(self.stop.clone()));
         cache.ready().await;
@@ -197,7 +200,7 @@ async fn a_start_puts_right_what_a_crash_has_left() {
     there["spec"]["ports"][0]["nodePort"] = 30001.into();
     f.store(&there).await;
     let a = f.server().await;
-    a.repair(true, CancellationToken::new()).await.unwrap();
+    a.repair(true).await.unwrap();
     assert_eq!(f.addresses().await, HashSet::from(["10.96.0.9".to_owned()]));
     let mut next = service("next", "NodePort");
     a.on_create(kind(), &mut next, false).await.unwrap().keep().await;
@@ -211,31 +214,61 @@ async fn what_may_be_another_servers_has_time() {
     let mut s = service("soon", "NodePort");
     other.on_create(kind(), &mut s, false).await.unwrap().keep().await;
     let a = f.server().await;
-    let stop = CancellationToken::new();
-    a.repair(false, stop.clone()).await.unwrap();
+    a.repair(false).await.unwrap();
     assert_eq!(f.addresses().await, HashSet::from([ip(&s)]));
     let mut port = service("p", "NodePort");
     a.on_create(kind(), &mut port, false).await.unwrap().keep().await;
     assert_ne!(port["spec"]["ports"][0]["nodePort"], s["spec"]["ports"][0]["nodePort"]);
-    stop.cancel();
-    a.0.tasks.close();
-    a.0.tasks.wait().await;
 }
 
 #[tokio::test]
-async fn ranges_can_be_added() {
-    let f = Fixture::new();
-    let cidr = |ready: &str| {
-        json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/28"]},
-            "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+async fn ranges_are_those_of_cidrs_that_are_ready() {
+    let cidr = |range: &str, deleted: bool, ready: Option<&str>| {
+        let mut cidr = json!({"metadata": {"name": "x"}, "spec": {"cidrs": [range, "2001:db8::/64"]}});
+        if deleted {
+            cidr["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        if let Some(ready) = ready {
+            cidr["status"] = json!({"conditions": [{"type": "Ready", "status": ready}]});
+        }
+        cidr.to_string()
     };
-    let mut s = service("s", "ClusterIP");
-    s["spec"]["clusterIP"] = "10.97.0.3".into();
-    let a = f.server().await;
-    let refused = a.on_create(kind(), &mut s.clone(), false).await.err().unwrap();
-    assert!(refused.message.contains("The range of valid IPs is 10.96.0.0/28"), "{refused}");
-    f.storage.create("/registry/servicecidrs/more", cidr("True").to_string().into(), None).await.unwrap();
-    let b = f.server().await;
-    b.on_create(kind(), &mut s, false).await.unwrap().keep().await;
-    assert_eq!(f.addresses().await, HashSet::from(["10.97.0.3".to_owned()]));
+    let (more, own) = ("10.97.0.0/28", "10.96.0.0/28");
+    for (name, others, own_deleted, asked, given) in [
+        ("another range", vec![], false, "10.97.0.3", false),
+        ("nobody has said anything", vec![cidr(more, false, None)], false, "10.97.0.3", true),
+        ("it is ready", vec![cidr(more, false, Some("True"))], false, "10.97.0.3", true),
+        ("its network address", vec![cidr(more, false, Some("True"))], false, "10.97.0.0", false),
+        ("its broadcast address", vec![cidr(more, false, Some("True"))], false, "10.97.0.15", false),
+        ("it is not ready", vec![cidr(more, false, Some("False"))], false, "10.97.0.3", false),
+        ("it goes", vec![cidr(more, true, Some("True"))], false, "10.97.0.3", false),
+        ("the first one goes", vec![], true, "10.96.0.3", false),
+        ("the first one goes, another has its range", vec![cidr(own, false, None)], true, "10.96.0.3", true),
+        ("all of its range go", vec![cidr(own, true, None)], true, "10.96.0.3", false),
+    ] {
+        let f = Fixture::new();
+        for (i, other) in others.iter().enumerate() {
+            let key = format!("/registry/servicecidrs/other{i}");
+            f.storage.create(&key, other.clone().into(), None).await.unwrap();
+        }
+        let first = cidr(own, own_deleted, Some("True"));
+        f.storage.create("/registry/servicecidrs/kubernetes", first.into(), None).await.unwrap();
+        let a = f.server().await;
+        let mut s = service("s", "ClusterIP");
+        s["spec"]["clusterIP"] = asked.into();
+        match a.on_create(kind(), &mut s, false).await {
+            Ok(claim) => {
+                claim.keep().await;
+                assert!(given, "{name}");
+                assert_eq!(f.addresses().await, HashSet::from([asked.to_owned()]), "{name}");
+            }
+            Err(refused) => {
+                assert!(!given, "{name}: {refused}");
+                let why = format!(
+                    "failed to allocate IP {asked}: the provided network does not match the current range"
+                );
+                assert!(refused.message.contains(&why), "{name}: {refused}");
+            }
+        }
+    }
 }

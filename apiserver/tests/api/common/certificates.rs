@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use apiserver::ServiceAccountConfig;
+use apiserver::{ServiceAccountConfig, Signer};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 struct Pem {
@@ -39,6 +39,11 @@ pub fn write(dir: &Path) -> (PathBuf, PathBuf, PathBuf) {
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 static TOKEN_KEY: LazyLock<String> = LazyLock::new(|| KeyPair::generate().unwrap().serialize_pem());
+
+/// Signs with the key that tests' servers sign with.
+pub fn signer(dir: &Path) -> Signer {
+    Signer::read(&service_accounts(dir).signing_key).unwrap()
+}
 
 /// Writes a key that service account tokens are signed with.
 pub fn service_accounts(dir: &Path) -> ServiceAccountConfig {
