@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::addresses;
 use super::pod_spec::one_of;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
@@ -11,6 +12,9 @@ use crate::table;
 /// The strategy of endpoint slices.
 pub struct EndpointSlice;
 
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLERS: [&str; 2] =
+    ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 /// A slice may hold this many endpoints.
 const MAX_ENDPOINTS: usize = 1000;
 
@@ -61,6 +65,24 @@ impl Strategy for EndpointSlice {
 
     fn counts_generations(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = Vec::new();
+        if old.is_none() && meta::str_at(object, &["addressType"]) == "FQDN" {
+            all.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        // The controllers' are in order.
+        if CONTROLLERS.contains(&meta::str_at(object, &["metadata", "labels", MANAGED_BY])) {
+            return all;
+        }
+        for (i, e) in list(object, "endpoints").iter().enumerate() {
+            for (j, a) in list(e, "addresses").iter().enumerate() {
+                let path = Path::new("endpoints").index(i).child("addresses").index(j);
+                all.extend(addresses::ip_warnings(&path, a.as_str().unwrap_or("")));
+            }
+        }
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

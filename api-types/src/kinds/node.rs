@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::keep_status;
+use super::{addresses, keep_status};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut, str_at};
@@ -60,6 +60,22 @@ impl Strategy for Node {
                 );
             }
         }
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut all = Vec::new();
+        if meta::at(object, &["spec", "configSource"]).is_some_and(|v| !v.is_null()) {
+            all.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !str_at(object, &["spec", "externalID"]).is_empty() {
+            all.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        let ranges = meta::at(object, &["spec", "podCIDRs"]).and_then(Value::as_array);
+        for (i, range) in ranges.into_iter().flatten().enumerate() {
+            let path = Path::new("spec").child("podCIDRs").index(i);
+            all.extend(addresses::cidr_warnings(&path, range.as_str().unwrap_or("")));
+        }
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

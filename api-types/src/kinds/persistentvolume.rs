@@ -4,9 +4,10 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Map, Value, json};
 
 use super::check::{list, part, text};
-use super::persistentvolumeclaim::{class, fractional_bytes};
+use super::persistentvolumeclaim::{class, class_annotation_warning, fractional_bytes};
 use super::{
-    drop_status, fields, keep_status, persistentvolume_sources, pod_spec, resource_names, typed, volume_modes,
+    drop_status, fields, keep_status, node_labels, persistentvolume_sources, pod_spec, pod_warnings,
+    resource_names, typed, volume_modes,
 };
 use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
@@ -118,11 +119,21 @@ impl Strategy for PersistentVolume {
         }
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        let spec = part(object, "spec");
-        let mut warnings = Vec::new();
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let (spec, path) = (part(object, "spec"), Path::new("spec"));
+        let mut warnings: Vec<String> = class_annotation_warning(object).into_iter().collect();
         if text(spec, "persistentVolumeReclaimPolicy") == Some("Recycle") {
             warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".into());
+        }
+        let required = part(part(spec, "nodeAffinity"), "required");
+        warnings
+            .extend(node_labels::selector_warnings(required, &path.child("nodeAffinity").child("required")));
+        for source in ["cephfs", "photonPersistentDisk", "scaleIO", "storageos", "glusterfs", "rbd"] {
+            if let Some((name, why)) = pod_warnings::deprecated_volume(source)
+                && fields::set(spec, source).is_some()
+            {
+                warnings.push(format!("{}: {why}", path.child(name)));
+            }
         }
         warnings.extend(fractional_bytes(part(spec, "capacity").get("storage"), "spec.capacity[storage]"));
         warnings

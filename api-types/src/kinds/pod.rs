@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
-use super::{drop_status, keep_status, pod_defaults, pod_resize, pod_row, pod_spec, typed};
+use super::{
+    addresses, drop_status, keep_status, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
+    pod_warnings, typed,
+};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
@@ -21,6 +24,7 @@ impl Strategy for Pod {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        pod_apparmor::fill_in(object);
         let qos = qos_class(object);
         let mut status = json!({"phase": "Pending", "qosClass": qos});
         let gated = meta::at(object, &["spec", "schedulingGates"])
@@ -98,6 +102,28 @@ impl Strategy for Pod {
             period = 0;
         }
         Some(period)
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        // People do not update pods, controllers do.
+        if old.is_some() {
+            return Vec::new();
+        }
+        let mut all = pod_apparmor::warnings(object);
+        all.extend(pod_warnings::of_pod(object));
+        all
+    }
+
+    fn status_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        let mut all = Vec::new();
+        for list in ["podIPs", "hostIPs"] {
+            let ips = meta::at(new, &["status", list]).and_then(Value::as_array);
+            for (i, ip) in ips.into_iter().flatten().enumerate() {
+                let path = Path::new("status").child(list).index(i).child("ip");
+                all.extend(addresses::ip_warnings(&path, meta::str_at(ip, &["ip"])));
+            }
+        }
+        all
     }
 
     fn row(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {

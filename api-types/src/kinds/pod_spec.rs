@@ -38,9 +38,6 @@ pub fn validate(spec: &core::PodSpec, path: &Path, errors: &mut ErrorList) {
             "must provide at least one DNS nameserver when `dnsPolicy` is None",
         );
     }
-    if let Some(n) = spec.termination_grace_period_seconds {
-        errors.non_negative(&path.child("terminationGracePeriodSeconds"), n);
-    }
     if let Some(n) = spec.active_deadline_seconds.filter(|n| *n < 1 || *n > i64::from(i32::MAX)) {
         errors.invalid(
             &path.child("activeDeadlineSeconds"),

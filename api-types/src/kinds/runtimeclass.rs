@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::fields::{self, below, set, text};
-use super::{object_meta, pod_spec, typed};
+use super::{node_labels, object_meta, pod_spec, typed};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::{meta, names, table};
@@ -34,6 +34,13 @@ impl Strategy for RuntimeClass {
 
     fn allows_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        fields::entries(below(object, "scheduling"), "nodeSelector")
+            .filter_map(|(key, _)| node_labels::deprecated(key))
+            .map(|why| format!("scheduling.nodeSelector: {why}"))
+            .collect()
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::pod_spec::one_of;
-use super::{drop_status, keep_status, pod_defaults, typed};
+use super::{addresses, drop_status, keep_status, pod_defaults, service_warnings, typed};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut, str_at};
@@ -111,6 +111,14 @@ impl Strategy for Service {
     fn validate_name(&self, name: &str) -> Vec<String> {
         // 1.34 relaxed service names to RFC 1123 labels.
         names::dns1123_label(name)
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        service_warnings::of(object)
+    }
+
+    fn status_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        addresses::load_balancer_warnings(new)
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

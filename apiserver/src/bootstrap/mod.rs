@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::authn::UserInfo;
 use crate::authz::bootstrap as policy;
 use crate::registry::read::Freshness;
-use crate::registry::{DeleteOptions, Owners, Part, UpdateOptions, Write, parse_stored};
+use crate::registry::{DeleteOptions, Owners, Part, UpdateOptions, Warnings, Write, parse_stored};
 use crate::server::Server;
 
 /// Writes under way at once.
@@ -40,6 +40,7 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         dry_run: false,
         subresource: "",
         owners: Owners::Update("kube-apiserver".into()),
+        warnings: Warnings::default(),
     };
     let namespaces = kind("", "namespaces")?;
     for name in NAMESPACES {

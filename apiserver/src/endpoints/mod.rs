@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 
 use crate::authn::UserInfo;
 use crate::discovery;
-use crate::registry::{Owners, Part, Registry, Write};
+use crate::registry::{Owners, Part, Registry, Warnings, Write};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Form};
 use crate::request::query::Query;
@@ -61,6 +61,8 @@ pub struct Call<'a> {
     pub form: Form,
     parts: http::request::Parts,
     body: Mutex<Option<Body>>,
+    /// What the client should read beside the answer.
+    warnings: Warnings,
 }
 
 impl Call<'_> {
@@ -108,6 +110,7 @@ impl Call<'_> {
             dry_run: self.query.dry_run(self.options())?,
             subresource: subresource.map_or("", Subresource::path),
             owners: Owners::Update(manager::of(&self.query, self.options(), self.user_agent())?.into()),
+            warnings: self.warnings.clone(),
         })
     }
 
@@ -166,8 +169,19 @@ pub async fn dispatch(
     let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
     let form = if streams { Form::Object } else { negotiate::form(accept)? };
     let query = Query::parse(parts.uri.query());
-    let call = Call { server, info, kind, query, user, form, parts, body: Mutex::new(Some(body)) };
-    if info.subresource.is_empty() { whole(call).await } else { below(call).await }
+    let warnings = Warnings::default();
+    warnings.add(kind.strategy.deprecation().map(str::to_owned));
+    let body = Mutex::new(Some(body));
+    let call = Call { server, info, kind, query, user, form, parts, body, warnings: warnings.clone() };
+    let answer = if info.subresource.is_empty() { whole(call).await } else { below(call).await };
+    let warnings = warnings.all();
+    if warnings.is_empty() {
+        return answer;
+    }
+    // A refusal is answered here, so that what was to be said of the request is said with it.
+    let mut response = answer.unwrap_or_else(|refusal| respond::status(&refusal));
+    respond::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// Verbs on the object itself or its collection.

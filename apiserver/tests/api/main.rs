@@ -46,5 +46,6 @@ mod store_away;
 mod tokens;
 mod updating;
 mod validation;
+mod warnings;
 mod watching;
 mod workloads;
