@@ -139,6 +139,16 @@ pub fn canonical_cidr(text: &str) -> Vec<String> {
     }
 }
 
+/// Reasons to refuse an address with the prefix length of its network (`192.168.1.5/24`).
+pub fn interface_address(text: &str) -> Vec<String> {
+    let Some(cidr) = parse_cidr(text) else {
+        let why = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        return vec![why.into()];
+    };
+    let canonical = format!("{}/{}", cidr.ip.to_canonical(), cidr.prefix);
+    if canonical == text { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
 fn has_leading_zeros(cidr: &str) -> bool {
     let (ip, prefix) = cidr.split_once('/').unwrap_or((cidr, ""));
     ip.parse::<IpAddr>().is_err() || (prefix.len() > 1 && prefix.starts_with('0'))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     addresses, drop_status, keep_status, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
-    pod_warnings, typed,
+    pod_volumes, pod_warnings, typed,
 };
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
@@ -55,6 +55,7 @@ impl Strategy for Pod {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let spec: core::PodSpec = typed(object.get("spec"));
         pod_spec::validate(&spec, &Path::new("spec"), errors);
+        pod_volumes::of_pod(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::pod_volumes;
+use super::pod_mounts;
+use super::pod_volumes::{self, Volumes};
 use super::{pod_identity, pod_spread};
 use crate::field::{ErrorList, Path};
 use crate::names;
@@ -83,7 +84,7 @@ pub fn one_of(value: Option<&str>, supported: &[&str], path: &Path, errors: &mut
 
 fn containers(
     spec: &core::PodSpec,
-    volumes: &HashSet<String>,
+    volumes: &Volumes,
     seen: &mut HashSet<String>,
     path: &Path,
     errors: &mut ErrorList,
@@ -126,7 +127,7 @@ fn containers(
 
 fn container(
     c: &core::Container,
-    volumes: &HashSet<String>,
+    volumes: &Volumes,
     seen: &mut HashSet<String>,
     path: &Path,
     errors: &mut ErrorList,
@@ -160,7 +161,7 @@ fn container(
     );
     ports(c.ports.as_deref().unwrap_or_default(), &path.child("ports"), errors);
     env(c, path, errors);
-    pod_volumes::mounts(c, volumes, &path.child("volumeMounts"), errors);
+    pod_mounts::validate(c, volumes, path, errors);
     if let Some(r) = &c.resources {
         resources(r, &path.child("resources"), errors);
     }

@@ -230,8 +230,11 @@ fn container(c: &Value, path: &Path, all: &mut Vec<String>) {
     }
 }
 
+/// Address and port of the host, and where they are given.
+type HostPort<'a> = (&'a str, i64, Path);
+
 fn ports(spec: &Value, path: &Path, all: &mut Vec<String>) {
-    let mut known: HashMap<(i64, &str), Vec<(&str, i64, Path)>> = HashMap::new();
+    let mut known: HashMap<(i64, &str), Vec<HostPort<'_>>> = HashMap::new();
     for (c, at) in containers(spec, path) {
         for (i, p) in list(c, "ports").iter().enumerate() {
             let at = at.child("ports").index(i);
