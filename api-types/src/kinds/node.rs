@@ -1,12 +1,12 @@
 //! Nodes.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{addresses, keep_status};
+use super::{addresses, keep_status, node_spec};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut, str_at};
-use crate::{names, table};
+use crate::table;
 
 /// The strategy of nodes.
 pub struct Node;
@@ -28,38 +28,17 @@ impl Strategy for Node {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let taints = meta::at(object, &["spec", "taints"]).and_then(Value::as_array);
-        let mut seen = std::collections::HashSet::new();
-        for (i, t) in taints.into_iter().flatten().enumerate() {
-            let path = Path::new("metadata").child("taints").index(i);
-            let (key, effect) = (str_at(t, &["key"]), str_at(t, &["effect"]));
-            errors.invalid_all(&path.child("key"), key, names::qualified_name(key));
-            let value = str_at(t, &["value"]);
-            errors.invalid_all(&path.child("value"), value, names::label_value(value));
-            if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-                errors.not_supported(
-                    &path.child("effect"),
-                    effect,
-                    &["NoSchedule", "PreferNoSchedule", "NoExecute"],
-                );
-            }
-            if !seen.insert((key, effect)) {
-                errors.duplicate(&path, json!({"key": key, "effect": effect}));
-            }
-        }
+        node_spec::validate(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        for f in ["podCIDR", "podCIDRs", "providerID"] {
-            let p = ["spec", f];
-            let before = meta::at(old, &p);
-            if before.is_some() && meta::at(new, &p) != before {
-                errors.forbidden(
-                    &Path::new("spec").child(f),
-                    "node updates may not change podCIDR except from \"\" to valid",
-                );
-            }
-        }
+        node_spec::update(new, old, errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        node_spec::amounts(new, errors);
+        node_spec::features(new, errors);
+        node_spec::update(new, old, errors);
     }
 
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {

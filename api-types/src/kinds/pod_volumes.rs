@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use k8s_openapi::api::core::v1 as core;
 use serde_json::Value;
 
 use super::fields::{self, below, list, required, set, set_text, text};
@@ -50,23 +49,20 @@ const SOURCES: [(&str, &str, &str); 30] = [
 ];
 
 /// Reasons to refuse volumes; gives those that can be mounted.
-pub fn validate(volumes: &[core::Volume], path: &Path, errors: &mut ErrorList) -> Volumes {
+pub fn validate(volumes: &[Value], path: &Path, errors: &mut ErrorList) -> Volumes {
     let mut known = Volumes::new();
     for (i, v) in volumes.iter().enumerate() {
         let path = path.index(i);
         let before = errors.0.len();
         source(v, &path, errors);
-        if v.name.is_empty() {
-            errors.required(&path.child("name"), "");
-        } else {
-            errors.invalid_all(&path.child("name"), &v.name, names::dns1123_label(&v.name));
-        }
-        if known.contains_key(&v.name) {
-            errors.duplicate(&path.child("name"), v.name.as_str());
+        let name = text(v, "name");
+        fields::required_name(v, "name", names::dns1123_label, &path, errors);
+        if known.contains_key(name) {
+            errors.duplicate(&path.child("name"), name);
         }
         if errors.0.len() == before {
-            let claim = v.persistent_volume_claim.is_some() || v.ephemeral.is_some();
-            known.insert(v.name.clone(), claim);
+            let claim = ["persistentVolumeClaim", "ephemeral"].iter().any(|f| set(v, f).is_some());
+            known.insert(name.to_owned(), claim);
         }
     }
     known
@@ -103,11 +99,10 @@ pub fn of_pod(pod: &Value, errors: &mut ErrorList) {
     }
 }
 
-fn source(v: &core::Volume, path: &Path, errors: &mut ErrorList) {
-    let json = serde_json::to_value(v).unwrap_or_default();
+fn source(v: &Value, path: &Path, errors: &mut ErrorList) {
     let mut found = false;
     for (field, forbidden, at) in SOURCES {
-        let Some(value) = set(&json, field) else { continue };
+        let Some(value) = set(v, field) else { continue };
         if found {
             errors.forbidden(&path.child(forbidden), "may not specify more than 1 volume type");
         } else {
@@ -115,7 +110,7 @@ fn source(v: &core::Volume, path: &Path, errors: &mut ErrorList) {
             one_source(field, value, &path.child(at), errors);
         }
         if field == "iscsi" {
-            iscsi_fits_name(value, &v.name, path, errors);
+            iscsi_fits_name(value, text(v, "name"), path, errors);
         }
     }
     if !found {

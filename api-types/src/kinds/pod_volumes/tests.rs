@@ -6,7 +6,7 @@ fn volume(source: Value) -> Vec<String> {
     let mut v = source;
     v["name"] = "v".into();
     let mut e = ErrorList::new();
-    validate(&[typed(Some(&v))], &Path::new("volumes"), &mut e);
+    validate(&[v], &Path::new("volumes"), &mut e);
     e.0.iter().map(ToString::to_string).collect()
 }
 
