@@ -52,6 +52,7 @@ pub mod object_meta;
 pub mod persistentvolume;
 pub mod persistentvolume_sources;
 pub mod persistentvolumeclaim;
+mod plural;
 pub mod pod;
 pub(crate) mod pod_affinity;
 pub(crate) mod pod_apparmor;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{addresses, keep_status, node_spec};
+use super::{addresses, keep_status, node_spec, plural};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut, str_at};
@@ -16,7 +16,7 @@ const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 impl Strategy for Node {
     fn default(&self, object: &mut Value) {
         let Value::Object(root) = object else { return };
-        object_mut(root, "spec");
+        plural::pod_ranges(object_mut(root, "spec"));
         let status = object_mut(root, "status");
         if let Some(capacity) = status.get("capacity").cloned() {
             meta::default_to(status, "allocatable", capacity);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fields::below;
 use super::{
-    addresses, drop_status, keep_status, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
+    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
     pod_update, pod_volumes, pod_warnings,
 };
 use crate::catalog::Strategy;
@@ -44,6 +44,9 @@ impl Strategy for Pod {
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         crate::catalog::keep_all_but_status(new, old);
+        if let Some(Value::Object(status)) = new.get_mut("status") {
+            plural::pod_addresses(status);
+        }
         // The class of service is decided once.
         if let (Some(Value::Object(s)), Some(q)) =
             (new.get_mut("status"), meta::at(old, &["status", "qosClass"]))

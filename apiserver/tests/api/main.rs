@@ -24,6 +24,7 @@ mod kinds_apps;
 mod kinds_autoscaling;
 mod kinds_batch;
 mod kinds_certificates;
+mod kinds_cluster;
 mod kinds_core;
 mod kinds_extension;
 mod kinds_networking;
