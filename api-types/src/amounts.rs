@@ -39,8 +39,24 @@ fn raise(to: &mut Amounts, other: &Amounts) {
 /// one after the other, unless the pod as a whole says otherwise. With `overhead` that of its runtime class counts
 /// too, and huge pages of the pod as a whole.
 pub fn of_pod(pod: &Value, field: &str, overhead: bool) -> Amounts {
-    let containers =
-        |list: &str| meta::at(pod, &["spec", list]).and_then(Value::as_array).into_iter().flatten();
+    let mut total = of_containers(pod.get("spec").unwrap_or(&Value::Null), field);
+    let of_pods = |n: &str| n == "cpu" || n == "memory" || (overhead && n.starts_with("hugepages-"));
+    let whole = read(meta::at(pod, &["spec", "resources", field]));
+    total.extend(whole.into_iter().filter(|(name, _)| of_pods(name)));
+    if overhead {
+        let mut extra = read(meta::at(pod, &["spec", "overhead"]));
+        if field == "limits" {
+            // What is not limited stays so.
+            extra.retain(|name, _| total.get(name).is_some_and(|limit| !limit.is_zero()));
+        }
+        add(&mut total, &extra);
+    }
+    total
+}
+
+/// The same of the containers of a spec alone.
+pub fn of_containers(spec: &Value, field: &str) -> Amounts {
+    let containers = |list: &str| spec.get(list).and_then(Value::as_array).into_iter().flatten();
     let own = |c: &Value| read(meta::at(c, &["resources", field]));
     let (mut total, mut sidecars, mut first) = (Amounts::new(), Amounts::new(), Amounts::new());
     for container in containers("containers") {
@@ -58,17 +74,6 @@ pub fn of_pod(pod: &Value, field: &str, overhead: bool) -> Amounts {
         raise(&mut first, &needed);
     }
     raise(&mut total, &first);
-    let of_pods = |n: &str| n == "cpu" || n == "memory" || (overhead && n.starts_with("hugepages-"));
-    let whole = read(meta::at(pod, &["spec", "resources", field]));
-    total.extend(whole.into_iter().filter(|(name, _)| of_pods(name)));
-    if overhead {
-        let mut extra = read(meta::at(pod, &["spec", "overhead"]));
-        if field == "limits" {
-            // What is not limited stays so.
-            extra.retain(|name, _| total.get(name).is_some_and(|limit| !limit.is_zero()));
-        }
-        add(&mut total, &extra);
-    }
     total
 }
 

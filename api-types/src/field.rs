@@ -165,6 +165,12 @@ impl ErrorList {
         self.push(ErrorType::Duplicate, path, format!("Duplicate value: {}", show(&value.into())));
     }
 
+    /// The value repeats another's, for a reason that is not obvious.
+    pub fn duplicate_because(&mut self, path: &Path, value: impl Into<Value>, detail: &str) {
+        let body = format!("Duplicate value: {}: {detail}", show(&value.into()));
+        self.push(ErrorType::Duplicate, path, body);
+    }
+
     /// The value names nothing that is there.
     pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
         self.push(ErrorType::NotFound, path, format!("Not found: {}", show(&value.into())));

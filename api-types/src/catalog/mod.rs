@@ -327,14 +327,20 @@ pub trait Strategy: Send + Sync {
         names::dns1123_subdomain(name)
     }
 
-    /// Sentences the client should read although its write succeeds.
-    fn warnings(&self, _object: &Value) -> Vec<String> {
+    /// Sentences the client should read although its write succeeds; `old` is what an update replaces. Comes after
+    /// validation, of an object that is about to be stored.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
 
-    /// Such sentences about an object that is new.
-    fn warnings_on_create(&self, _object: &Value) -> Vec<String> {
+    /// Such sentences about a write of the status.
+    fn status_warnings(&self, _new: &Value, _old: &Value) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What every request for the kind is answered with, reads included, where its version is going away.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
     }
 
     /// Whether `metadata.generation` counts changes of everything but metadata and status.

@@ -4,6 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde_json::Value;
+
+use super::fields::{below, list, text};
 use crate::field::Path;
 
 const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -109,6 +112,27 @@ pub fn ip(text: &str) -> Vec<String> {
     if parse_ip(text).is_some() { Vec::new() } else { vec![NO_IP.into()] }
 }
 
+/// Reasons to refuse an address that packets cannot be sent to from elsewhere, as upstream's endpoints do. Loopback is
+/// not refused: on a cluster of one machine the API server itself may be there.
+pub fn reserved(text: &str) -> Vec<String> {
+    let Some(ip) = parse_ip(text) else { return Vec::new() };
+    let mut why = Vec::new();
+    if ip.is_unspecified() {
+        why.push(format!("may not be unspecified ({text})"));
+    }
+    let (link_local, link_local_multicast) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if link_local {
+        why.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned());
+    }
+    if link_local_multicast {
+        why.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned());
+    }
+    why
+}
+
 /// Reasons to refuse an address in a new field.
 pub fn canonical_ip(text: &str) -> Vec<String> {
     let Some(ip) = parse_ip(text) else { return vec![NO_IP.into()] };
@@ -144,9 +168,43 @@ pub fn canonical_cidr(text: &str) -> Vec<String> {
     }
 }
 
+/// Reasons to refuse an address with the prefix length of its network (`192.168.1.5/24`).
+pub fn interface_address(text: &str) -> Vec<String> {
+    let Some(cidr) = parse_cidr(text) else {
+        let why = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        return vec![why.into()];
+    };
+    let canonical = format!("{}/{}", cidr.ip.to_canonical(), cidr.prefix);
+    if canonical == text { Vec::new() } else { vec![format!("must be in canonical form ({canonical:?})")] }
+}
+
 fn has_leading_zeros(cidr: &str) -> bool {
     let (ip, prefix) = cidr.split_once('/').unwrap_or((cidr, ""));
     ip.parse::<IpAddr>().is_err() || (prefix.len() > 1 && prefix.starts_with('0'))
+}
+
+/// What a client should read about an address in an old field.
+pub fn ip_warnings(path: &Path, text: &str) -> Vec<String> {
+    let Some(ip) = parse_ip(text) else { return Vec::new() };
+    if text.parse::<IpAddr>().is_err() || is_mapped(ip) {
+        let better = ip.to_canonical();
+        return vec![format!(
+            "{path}: non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use \"{better}\""
+        )];
+    }
+    if ip.is_ipv6() && ip.to_string() != text {
+        return vec![format!(
+            "{path}: IPv6 address {text:?} should be in RFC 5952 canonical format (\"{ip}\")"
+        )];
+    }
+    Vec::new()
+}
+
+/// What a client should read about the addresses that a load balancer was given; upstream names the element only.
+pub fn load_balancer_warnings(object: &Value) -> Vec<String> {
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let ends = list(below(below(object, "status"), "loadBalancer"), "ingress").iter().enumerate();
+    ends.flat_map(|(i, e)| ip_warnings(&path.index(i), text(e, "ip"))).collect()
 }
 
 /// What a client should read about a range in an old field.
@@ -162,7 +220,7 @@ pub fn cidr_warnings(path: &Path, text: &str) -> Vec<String> {
     }
     if has_leading_zeros(text) || is_mapped(cidr.ip) {
         warnings
-            .push(format!("{path}: non-standard CIDR value {text:?} is invalid: use {:?}", cidr.canonical()));
+            .push(format!("{path}: non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use {:?}", cidr.canonical()));
     }
     let rewritten = format!("{}/{}", cidr.ip, cidr.prefix);
     if warnings.is_empty() && cidr.ip.is_ipv6() && rewritten != text {

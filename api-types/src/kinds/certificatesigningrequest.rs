@@ -212,7 +212,7 @@ fn usages(usages: &[&str], path: &Path, errors: &mut ErrorList) {
 }
 
 /// Reasons to refuse the name of a signer: a domain, a slash and a path of subdomains.
-fn signer_name(name: &str, path: &Path, errors: &mut ErrorList) {
+pub(super) fn signer_name(name: &str, path: &Path, errors: &mut ErrorList) {
     const MAX_DOMAIN: usize = 253;
     const MAX_NAME: usize = MAX_DOMAIN + 1 + 253 + 63 + 1;
     if name.is_empty() {

@@ -10,8 +10,8 @@ use crate::meta;
 pub struct ComponentStatus;
 
 impl Strategy for ComponentStatus {
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        vec!["v1 ComponentStatus is deprecated in v1.19+".into()]
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 ComponentStatus is deprecated in v1.19+")
     }
 
     fn row(&self, o: &Value, _now: jiff::Timestamp) -> Vec<Value> {

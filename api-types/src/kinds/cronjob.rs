@@ -90,13 +90,17 @@ impl Strategy for CronJob {
         }
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        let spec = part(part(part(object, "spec"), "jobTemplate"), "spec");
-        job_spec::warnings(spec, &Path::new("spec").child("jobTemplate").child("spec"))
-    }
-
-    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
-        name_makes_hostnames(object)
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = if old.is_none() { name_makes_hostnames(object) } else { Vec::new() };
+        if old.is_none_or(|o| meta::generation(o) != meta::generation(object)) {
+            let spec = part(part(part(object, "spec"), "jobTemplate"), "spec");
+            all.extend(job_spec::warnings(spec, &Path::new("spec").child("jobTemplate").child("spec")));
+        }
+        if old.is_some() && meta::str_at(object, &["spec", "schedule"]).contains("TZ") {
+            // The path is upstream's.
+            all.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into());
+        }
+        all
     }
 
     fn counts_generations(&self) -> bool {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{self, text};
+use super::node_labels;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::{meta, names};
@@ -27,6 +28,11 @@ impl Strategy for CsiStorageCapacity {
 
     fn allows_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let topology = fields::below(object, "nodeTopology");
+        node_labels::label_selector_warnings(topology, &Path::new("nodeTopology"))
     }
 
     fn row(&self, o: &Value, _now: jiff::Timestamp) -> Vec<Value> {

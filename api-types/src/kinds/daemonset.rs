@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::check::{at_most_all, collisions_only_grow, int_or_percent, is_zero, non_negative, part, text};
 use super::workload::{self, count, label_selector};
-use super::{drop_status, keep_status, typed};
+use super::{drop_status, keep_status, pod_warnings, typed};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -98,6 +98,10 @@ impl Strategy for DaemonSet {
 
     fn counts_generations(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_warnings::of_workload(object, old)
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

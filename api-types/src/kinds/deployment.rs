@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::workload::{self, count};
-use super::{check, drop_status, keep_status};
+use super::{check, drop_status, keep_status, pod_warnings};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::intstr;
@@ -75,6 +75,12 @@ impl Strategy for Deployment {
 
     fn counts_generations(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = if old.is_none() { check::name_makes_hostnames(object) } else { Vec::new() };
+        all.extend(pod_warnings::of_workload(object, old));
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

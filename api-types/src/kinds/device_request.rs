@@ -163,7 +163,8 @@ pub fn selectors(owner: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn toleration(t: &Value, path: &Path, errors: &mut ErrorList) {
+/// Reasons to refuse a toleration of a taint of devices.
+pub fn toleration(t: &Value, path: &Path, errors: &mut ErrorList) {
     let (key, value) = (text(t, "key"), text(t, "value"));
     if !key.is_empty() {
         fields::label_name(key, &path.child("key"), errors);
@@ -209,7 +210,8 @@ fn constraint(c: &Value, known: &RequestNames<'_>, path: &Path, errors: &mut Err
     errors.required(path, text);
 }
 
-fn request_refs(owner: &Value, known: &RequestNames<'_>, path: &Path, errors: &mut ErrorList) {
+/// Reasons to refuse the names of requests that something is for.
+pub fn request_refs(owner: &Value, known: &RequestNames<'_>, path: &Path, errors: &mut ErrorList) {
     if !bounded(owner, "requests", MAX_REQUESTS, path, errors) {
         return;
     }
@@ -245,17 +247,8 @@ pub fn opaque(config: &Value, path: &Path, errors: &mut ErrorList) {
         errors.required(&path, "");
         return;
     };
-    driver(text(o, "driver"), &path.child("driver"), errors);
+    fields::driver_name(text(o, "driver"), &path.child("driver"), errors);
     json_object(below(o, "parameters"), MAX_PARAMETERS, &path.child("parameters"), errors);
-}
-
-/// Reasons to refuse the name of a driver of devices.
-pub fn driver(name: &str, path: &Path, errors: &mut ErrorList) {
-    if name.is_empty() {
-        errors.required(path, "");
-    } else {
-        fields::driver_name(name, path, errors);
-    }
 }
 
 /// Refuses what is no object of JSON, or too long a one.
@@ -278,7 +271,7 @@ pub fn qualified(name: &str, path: &Path, errors: &mut ErrorList) {
             if domain.is_empty() {
                 errors.invalid(path, "", "the domain must not be empty");
             } else {
-                driver(domain, path, errors);
+                fields::driver_name(domain, path, errors);
             }
             if id.is_empty() {
                 errors.invalid(path, "", "the name must not be empty");
@@ -286,8 +279,7 @@ pub fn qualified(name: &str, path: &Path, errors: &mut ErrorList) {
                 identifier(id, path, errors);
             }
         }
-        // Upstream lets these pass.
-        _ => {}
+        _ => errors.invalid(path, name, "must not contain more than one slash"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::addresses;
+use super::pod_spec::one_of;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta;
@@ -9,6 +11,9 @@ use crate::{names, table};
 
 /// The strategy of endpoints.
 pub struct Endpoints;
+
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const CONTROLLER: &str = "endpoint-controller";
 
 fn list<'a>(v: &'a Value, field: &str) -> &'a [Value] {
     v.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
@@ -32,31 +37,81 @@ impl Strategy for Endpoints {
             }
             for f in ["addresses", "notReadyAddresses"] {
                 for (j, a) in list(s, f).iter().enumerate() {
-                    let ip = meta::str_at(a, &["ip"]);
-                    if ip.parse::<std::net::IpAddr>().is_err() {
-                        errors.invalid(
-                            &path.child(f).index(j).child("ip"),
-                            ip,
-                            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                        );
-                    }
+                    address(a, &path.child(f).index(j), errors);
                 }
             }
-            for (j, p) in list(s, "ports").iter().enumerate() {
-                for e in names::port_number(p.get("port").and_then(Value::as_i64).unwrap_or(0)) {
-                    errors.invalid(&path.child("ports").index(j).child("port"), p["port"].clone(), e);
-                }
+            let ports = list(s, "ports");
+            for (j, p) in ports.iter().enumerate() {
+                port(p, ports.len() > 1, &path.child("ports").index(j), errors);
             }
         }
     }
 
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        // The controller's are in order.
+        if meta::str_at(object, &["metadata", "labels", MANAGED_BY]) == CONTROLLER {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for (i, s) in list(object, "subsets").iter().enumerate() {
+            for f in ["addresses", "notReadyAddresses"] {
+                for (j, a) in list(s, f).iter().enumerate() {
+                    let path = Path::new("subsets").index(i).child(f).index(j).child("ip");
+                    all.extend(addresses::ip_warnings(&path, meta::str_at(a, &["ip"])));
+                }
+            }
+        }
+        all
+    }
+
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        vec![meta::name(o).into(), addresses(o).into(), table::age(o, now).into()]
+        vec![meta::name(o).into(), shown(o).into(), table::age(o, now).into()]
+    }
+}
+
+fn address(a: &Value, path: &Path, errors: &mut ErrorList) {
+    let (ip, at) = (meta::str_at(a, &["ip"]), path.child("ip"));
+    errors.invalid_all(&at, ip, addresses::ip(ip));
+    let host = meta::str_at(a, &["hostname"]);
+    if !host.is_empty() {
+        errors.invalid_all(&path.child("hostname"), host, names::dns1123_label(host));
+    }
+    if let Some(node) = a.get("nodeName").and_then(Value::as_str) {
+        errors.invalid_all(&path.child("nodeName"), node, names::dns1123_subdomain(node));
+    }
+    if addresses::parse_ip(ip).is_some() {
+        errors.invalid_all(&at, ip, addresses::reserved(ip));
+    }
+}
+
+fn port(p: &Value, named: bool, path: &Path, errors: &mut ErrorList) {
+    let name = meta::str_at(p, &["name"]);
+    if named && name.is_empty() {
+        errors.required(&path.child("name"), "");
+    } else if !name.is_empty() {
+        errors.invalid_all(&path.child("name"), name, names::dns1123_label(name));
+    }
+    let number = p.get("port").and_then(Value::as_i64).unwrap_or(0);
+    for e in names::port_number(number) {
+        errors.invalid(&path.child("port"), number, e);
+    }
+    one_of(
+        p.get("protocol").and_then(Value::as_str),
+        &["SCTP", "TCP", "UDP"],
+        &path.child("protocol"),
+        errors,
+    );
+    if let Some(protocol) = p.get("appProtocol").and_then(Value::as_str) {
+        errors.invalid_all(&path.child("appProtocol"), protocol, names::qualified_name(protocol));
     }
 }
 
 /// At most three `ip:port`, then how many more.
-fn addresses(o: &Value) -> String {
+fn shown(o: &Value) -> String {
     const SHOWN: usize = 3;
     let mut all = Vec::new();
     for s in list(o, "subsets") {

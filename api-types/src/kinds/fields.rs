@@ -133,10 +133,11 @@ pub fn label_name(key: &str, path: &Path, errors: &mut ErrorList) {
     errors.invalid_all(path, key, names::qualified_name(key));
 }
 
-/// Reasons to refuse the name of a CSI driver; an empty one is refused as missing and as malformed, as upstream does.
+/// Reasons to refuse the name of a CSI driver.
 pub fn driver_name(name: &str, path: &Path, errors: &mut ErrorList) {
     if name.is_empty() {
         errors.required(path, "");
+        return;
     }
     if name.len() > 63 {
         errors.too_long(path, 63);

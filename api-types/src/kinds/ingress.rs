@@ -78,9 +78,13 @@ impl Strategy for Ingress {
         }
     }
 
-    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
+    fn status_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        addresses::load_balancer_warnings(new)
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
         let classless = set(below(object, "spec"), "ingressClassName").is_none();
-        if class_annotation(object).is_some() && classless {
+        if old.is_none() && class_annotation(object).is_some() && classless {
             return vec![format!(
                 "annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead"
             )];

@@ -97,12 +97,12 @@ impl Strategy for Job {
         job_status::validate_update(new, old, errors);
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        job_spec::warnings(part(object, "spec"), &Path::new("spec"))
-    }
-
-    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
-        name_makes_hostnames(object)
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = if old.is_none() { name_makes_hostnames(object) } else { Vec::new() };
+        if old.is_none_or(|o| meta::generation(o) != meta::generation(object)) {
+            all.extend(job_spec::warnings(part(object, "spec"), &Path::new("spec")));
+        }
+        all
     }
 
     fn counts_generations(&self) -> bool {

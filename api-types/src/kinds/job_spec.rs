@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::check::{int, list, non_negative, part, text};
-use super::{job_policy, workload};
+use super::{job_policy, pod_warnings, workload};
 use crate::field::{ErrorList, Path};
 use crate::meta::default_to;
 
@@ -147,6 +147,12 @@ fn restart_policy(spec: &Value, policy: &str, path: &Path, errors: &mut ErrorLis
 
 /// What a writer of such a spec should know.
 pub fn warnings(spec: &Value, path: &Path) -> Vec<String> {
+    let mut all = many_indexes(spec, path);
+    all.extend(pod_warnings::of_template(part(spec, "template"), &path.child("template")));
+    all
+}
+
+fn many_indexes(spec: &Value, path: &Path) -> Vec<String> {
     let many = int(spec, "completions").is_some_and(|n| n > MANY_COMPLETIONS)
         && int(spec, "parallelism").is_some_and(|n| n > MAX_PARALLELISM_OF_MANY);
     if text(spec, "completionMode") != Some(INDEXED) || !many {

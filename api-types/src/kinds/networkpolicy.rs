@@ -40,7 +40,7 @@ impl Strategy for NetworkPolicy {
         validate(below(object, "spec"), errors);
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
         let spec = below(object, "spec");
         let blocks = each_block(spec);
         blocks

@@ -1,12 +1,12 @@
 //! Nodes.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::keep_status;
+use super::{addresses, keep_status, node_spec, plural};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut, str_at};
-use crate::{names, table};
+use crate::table;
 
 /// The strategy of nodes.
 pub struct Node;
@@ -16,7 +16,7 @@ const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 impl Strategy for Node {
     fn default(&self, object: &mut Value) {
         let Value::Object(root) = object else { return };
-        object_mut(root, "spec");
+        plural::pod_ranges(object_mut(root, "spec"));
         let status = object_mut(root, "status");
         if let Some(capacity) = status.get("capacity").cloned() {
             meta::default_to(status, "allocatable", capacity);
@@ -28,38 +28,33 @@ impl Strategy for Node {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let taints = meta::at(object, &["spec", "taints"]).and_then(Value::as_array);
-        let mut seen = std::collections::HashSet::new();
-        for (i, t) in taints.into_iter().flatten().enumerate() {
-            let path = Path::new("metadata").child("taints").index(i);
-            let (key, effect) = (str_at(t, &["key"]), str_at(t, &["effect"]));
-            errors.invalid_all(&path.child("key"), key, names::qualified_name(key));
-            let value = str_at(t, &["value"]);
-            errors.invalid_all(&path.child("value"), value, names::label_value(value));
-            if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-                errors.not_supported(
-                    &path.child("effect"),
-                    effect,
-                    &["NoSchedule", "PreferNoSchedule", "NoExecute"],
-                );
-            }
-            if !seen.insert((key, effect)) {
-                errors.duplicate(&path, json!({"key": key, "effect": effect}));
-            }
-        }
+        node_spec::validate(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        for f in ["podCIDR", "podCIDRs", "providerID"] {
-            let p = ["spec", f];
-            let before = meta::at(old, &p);
-            if before.is_some() && meta::at(new, &p) != before {
-                errors.forbidden(
-                    &Path::new("spec").child(f),
-                    "node updates may not change podCIDR except from \"\" to valid",
-                );
-            }
+        node_spec::update(new, old, errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        node_spec::amounts(new, errors);
+        node_spec::features(new, errors);
+        node_spec::update(new, old, errors);
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut all = Vec::new();
+        if meta::at(object, &["spec", "configSource"]).is_some_and(|v| !v.is_null()) {
+            all.push("spec.configSource: the feature is removed".to_owned());
         }
+        if !str_at(object, &["spec", "externalID"]).is_empty() {
+            all.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        let ranges = meta::at(object, &["spec", "podCIDRs"]).and_then(Value::as_array);
+        for (i, range) in ranges.into_iter().flatten().enumerate() {
+            let path = Path::new("spec").child("podCIDRs").index(i);
+            all.extend(addresses::cidr_warnings(&path, range.as_str().unwrap_or("")));
+        }
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

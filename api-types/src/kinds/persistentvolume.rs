@@ -1,12 +1,12 @@
 //! PersistentVolumes (`pkg/apis/core/validation/validation.go`, `pkg/registry/core/persistentvolume/strategy.go`).
 
-use k8s_openapi::api::core::v1 as core;
 use serde_json::{Map, Value, json};
 
 use super::check::{list, part, text};
-use super::persistentvolumeclaim::{class, fractional_bytes};
+use super::persistentvolumeclaim::{class, class_annotation_warning, fractional_bytes};
 use super::{
-    drop_status, fields, keep_status, persistentvolume_sources, pod_spec, resource_names, typed, volume_modes,
+    drop_status, fields, keep_status, node_labels, node_selector, persistentvolume_sources, pod_warnings,
+    resource_names, volume_modes,
 };
 use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
@@ -64,34 +64,7 @@ impl Strategy for PersistentVolume {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let spec = part(object, "spec");
-        let path = Path::new("spec");
-        if list(spec, "accessModes").is_empty() {
-            errors.required(&path.child("accessModes"), "");
-        }
-        volume_modes::access(list(spec, "accessModes"), &path.child("accessModes"), errors);
-        capacity(part(spec, "capacity"), &path.child("capacity"), errors);
-        if let Some(p) = text(spec, "persistentVolumeReclaimPolicy").filter(|p| !RECLAIM.contains(p)) {
-            errors.not_supported(&path.child("persistentVolumeReclaimPolicy"), p, &RECLAIM);
-        }
-        node_affinity(part(spec, "nodeAffinity"), &path.child("nodeAffinity"), errors);
-        persistentvolume_sources::validate(spec, &path, errors);
-        if let Some(c) = text(spec, "storageClassName").filter(|c| !c.is_empty()) {
-            errors.invalid_all(&path.child("storageClassName"), c, names::dns1123_subdomain(c));
-        }
-        volume_modes::mode(spec, &path, errors);
-        if let Some(c) = text(spec, "volumeAttributesClassName") {
-            let path_of_class = path.child("volumeAttributesClassName");
-            if c.is_empty() {
-                errors.required(&path_of_class, "an empty string is disallowed");
-            } else {
-                errors.invalid_all(&path_of_class, c, names::dns1123_subdomain(c));
-            }
-            if part(spec, "csi").is_null() {
-                errors
-                    .required(&path.child("csi"), "has to be specified when using volumeAttributesClassName");
-            }
-        }
+        validate_spec(part(object, "spec"), meta::name(object), false, &Path::new("spec"), errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
@@ -118,11 +91,21 @@ impl Strategy for PersistentVolume {
         }
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        let spec = part(object, "spec");
-        let mut warnings = Vec::new();
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let (spec, path) = (part(object, "spec"), Path::new("spec"));
+        let mut warnings: Vec<String> = class_annotation_warning(object).into_iter().collect();
         if text(spec, "persistentVolumeReclaimPolicy") == Some("Recycle") {
             warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".into());
+        }
+        let required = part(part(spec, "nodeAffinity"), "required");
+        warnings
+            .extend(node_labels::selector_warnings(required, &path.child("nodeAffinity").child("required")));
+        for source in ["cephfs", "photonPersistentDisk", "scaleIO", "storageos", "glusterfs", "rbd"] {
+            if let Some((name, why)) = pod_warnings::deprecated_volume(source)
+                && fields::set(spec, source).is_some()
+            {
+                warnings.push(format!("{}: {why}", path.child(name)));
+            }
         }
         warnings.extend(fractional_bytes(part(spec, "capacity").get("storage"), "spec.capacity[storage]"));
         warnings
@@ -151,6 +134,69 @@ impl Strategy for PersistentVolume {
     }
 }
 
+/// Reasons to refuse the spec of the volume of this name. An inline one is that of an attachment, which moved to
+/// CSI and has neither a claim nor a class.
+pub(super) fn validate_spec(spec: &Value, name: &str, inline: bool, path: &Path, errors: &mut ErrorList) {
+    if inline {
+        not_inline(spec, &["claimRef", "capacity"], path, errors);
+        if fields::set(spec, "csi").is_none() {
+            errors.required(&path.child("csi"), "has to be specified in the context of inline volumes");
+        }
+    }
+    if list(spec, "accessModes").is_empty() {
+        errors.required(&path.child("accessModes"), "");
+    }
+    volume_modes::access(list(spec, "accessModes"), &path.child("accessModes"), errors);
+    let reclaim = text(spec, "persistentVolumeReclaimPolicy").unwrap_or("");
+    let at = path.child("persistentVolumeReclaimPolicy");
+    if inline {
+        if !["", "Retain"].contains(&reclaim) {
+            errors.forbidden(&at, "may only be Retain in the context of inline volumes");
+        }
+        not_inline(spec, &["nodeAffinity"], path, errors);
+    } else {
+        capacity(part(spec, "capacity"), &path.child("capacity"), errors);
+        if !reclaim.is_empty() && !RECLAIM.contains(&reclaim) {
+            errors.not_supported(&at, reclaim, &RECLAIM);
+        }
+        node_affinity(part(spec, "nodeAffinity"), &path.child("nodeAffinity"), errors);
+    }
+    persistentvolume_sources::validate(spec, name, path, errors);
+    let class = text(spec, "storageClassName").unwrap_or("");
+    if inline {
+        not_inline(spec, &["storageClassName"], path, errors);
+        if text(spec, "volumeMode").is_some_and(|m| m != "Filesystem") {
+            let why = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+            errors.forbidden(&path.child("volumeMode"), why);
+        }
+    } else {
+        if !class.is_empty() {
+            errors.invalid_all(&path.child("storageClassName"), class, names::dns1123_subdomain(class));
+        }
+        volume_modes::mode(spec, path, errors);
+    }
+    if let Some(c) = text(spec, "volumeAttributesClassName") {
+        let path_of_class = path.child("volumeAttributesClassName");
+        if c.is_empty() {
+            errors.required(&path_of_class, "an empty string is disallowed");
+        } else {
+            errors.invalid_all(&path_of_class, c, names::dns1123_subdomain(c));
+        }
+        if part(spec, "csi").is_null() {
+            errors.required(&path.child("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
+}
+
+/// Refuses what an inline volume has no use for.
+fn not_inline(spec: &Value, names: &[&str], path: &Path, errors: &mut ErrorList) {
+    for f in names {
+        if fields::differs(spec, &Value::Null, f) {
+            errors.forbidden(&path.child(f), "may not be specified in the context of inline volumes");
+        }
+    }
+}
+
 fn capacity(capacity: &Value, path: &Path, errors: &mut ErrorList) {
     let map = capacity.as_object().filter(|m| !m.is_empty());
     if map.is_none() {
@@ -176,8 +222,7 @@ fn node_affinity(affinity: &Value, path: &Path, errors: &mut ErrorList) {
     match fields::set(affinity, "required") {
         None => errors.required(&path, "must specify required node constraints"),
         Some(required) => {
-            let required: core::NodeSelector = typed(Some(required));
-            pod_spec::node_selector(&required, &path, errors);
+            node_selector::required(required, &path, errors);
         }
     }
 }

@@ -1,54 +1,42 @@
-//! Where a PersistentVolume's bytes are: one of many systems, most of them only known by their required fields.
+//! Where a PersistentVolume's bytes are: one of many systems. What pods' volumes share is in
+//! [`super::volume_sources`].
 
 use serde_json::{Map, Value, json};
 
-use super::check::{list, part, text};
-use super::fields;
+use super::check::{part, text};
+use super::volume_sources::Owner;
+use super::{fields, volume_sources};
 use crate::field::{ErrorList, Path};
 use crate::meta::default_to;
 use crate::names;
 
-/// A source of volumes.
-struct Source {
-    field: &'static str,
-    /// What upstream calls it in the errors of its parts.
-    path: &'static str,
-    /// Texts and lists that must not be empty.
-    required: &'static [&'static str],
-}
-
-const fn source(field: &'static str, required: &'static [&'static str]) -> Source {
-    Source { field, path: field, required }
-}
-
-/// In the order in which they are looked at.
-const SOURCES: [Source; 22] = [
-    source("hostPath", &["path"]),
-    Source { field: "gcePersistentDisk", path: "persistentDisk", required: &["pdName"] },
-    source("awsElasticBlockStore", &["volumeID"]),
-    source("glusterfs", &["endpoints", "path"]),
-    source("flocker", &[]),
-    source("nfs", &["server", "path"]),
-    source("rbd", &["monitors", "image"]),
-    source("quobyte", &["registry", "volume"]),
-    source("cephfs", &["monitors"]),
-    source("iscsi", &["targetPortal", "iqn"]),
-    source("cinder", &["volumeID"]),
-    source("fc", &[]),
-    source("flexVolume", &["driver"]),
-    source("azureFile", &["secretName", "shareName"]),
-    source("vsphereVolume", &["volumePath"]),
-    source("photonPersistentDisk", &["pdID"]),
-    source("portworxVolume", &["volumeID"]),
-    source("azureDisk", &["diskName", "diskURI"]),
-    source("scaleIO", &["gateway", "system", "volumeName"]),
-    source("local", &["path"]),
-    source("storageos", &[]),
-    source("csi", &[]),
+/// (source, as upstream names it in the errors of its parts, as it names it where it is one too many). In the order in
+/// which they are looked at.
+const SOURCES: [(&str, &str, &str); 22] = [
+    ("hostPath", "hostPath", "hostPath"),
+    ("gcePersistentDisk", "persistentDisk", "gcePersistentDisk"),
+    ("awsElasticBlockStore", "awsElasticBlockStore", "awsElasticBlockStore"),
+    ("glusterfs", "glusterfs", "glusterfs"),
+    ("flocker", "flocker", "flocker"),
+    ("nfs", "nfs", "nfs"),
+    ("rbd", "rbd", "rbd"),
+    ("quobyte", "quobyte", "quobyte"),
+    ("cephfs", "cephfs", "cephFS"),
+    ("iscsi", "iscsi", "iscsi"),
+    ("cinder", "cinder", "cinder"),
+    ("fc", "fc", "fc"),
+    ("flexVolume", "flexVolume", "flexVolume"),
+    ("azureFile", "azureFile", "azureFile"),
+    ("vsphereVolume", "vsphereVolume", "vsphereVolume"),
+    ("photonPersistentDisk", "photonPersistentDisk", "photonPersistentDisk"),
+    ("portworxVolume", "portworxVolume", "portworxVolume"),
+    ("azureDisk", "azureDisk", "azureDisk"),
+    ("scaleIO", "scaleIO", "scaleIO"),
+    ("local", "local", "local"),
+    ("storageos", "storageos", "storageos"),
+    ("csi", "csi", "csi"),
 ];
 
-const HOST_PATH_TYPES: [&str; 8] =
-    ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 const CSI_SECRETS: [&str; 4] = [
     "controllerPublishSecretRef",
     "controllerExpandSecretRef",
@@ -80,24 +68,24 @@ pub fn defaults(spec: &mut Map<String, Value>) {
     );
 }
 
-/// Reasons to refuse the source: there must be one, and only one.
-pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
+/// Reasons to refuse the source of the volume of this name: there must be one, and only one.
+pub fn validate(spec: &Value, name: &str, path: &Path, errors: &mut ErrorList) {
     let mut found = 0;
-    for s in &SOURCES {
-        let Some(value) = fields::set(spec, s.field) else { continue };
+    for (field, parts, forbidden) in SOURCES {
+        let Some(value) = fields::set(spec, field) else { continue };
         found += 1;
-        if found > 1 {
-            errors.forbidden(&path.child(s.field), "may not specify more than 1 volume type");
+        // Upstream looks into a flexible volume whatever else there is.
+        if found > 1 && field != "flexVolume" {
+            errors.forbidden(&path.child(forbidden), "may not specify more than 1 volume type");
             continue;
         }
-        let path_of_source = path.child(s.path);
-        for field in s.required {
-            if text(value, field).unwrap_or("").is_empty() && list(value, field).is_empty() {
-                errors.required(&path_of_source.child(field), "");
-            }
+        let at = path.child(parts);
+        if field == "csi" {
+            csi(value, &at, errors);
+        } else {
+            volume_sources::validate(field, value, Owner::Persistent(name), &at, errors);
         }
-        particular(s.field, value, &path_of_source, errors);
-        if s.field == "local" && fields::set(spec, "nodeAffinity").is_none() {
+        if field == "local" && fields::set(spec, "nodeAffinity").is_none() {
             errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
         }
     }
@@ -115,28 +103,6 @@ pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
 
 fn host_path(spec: &Value) -> Option<&str> {
     text(part(spec, "hostPath"), "path").filter(|p| p.starts_with('/'))
-}
-
-fn particular(field: &str, value: &Value, path: &Path, errors: &mut ErrorList) {
-    let place = text(value, "path").unwrap_or("");
-    match field {
-        "hostPath" => {
-            no_backsteps(place, path, errors);
-            fields::word(value, "type", &HOST_PATH_TYPES, path, errors);
-        }
-        "local" => no_backsteps(place, path, errors),
-        "nfs" if !place.starts_with('/') => {
-            errors.invalid(&path.child("path"), place, "must be an absolute path");
-        }
-        "csi" => csi(value, path, errors),
-        _ => {}
-    }
-}
-
-fn no_backsteps(place: &str, path: &Path, errors: &mut ErrorList) {
-    if place.split('/').any(|p| p == "..") {
-        errors.invalid(&path.child("path"), place, "must not contain '..'");
-    }
 }
 
 fn csi(value: &Value, path: &Path, errors: &mut ErrorList) {

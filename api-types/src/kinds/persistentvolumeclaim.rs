@@ -87,9 +87,10 @@ impl Strategy for PersistentVolumeClaim {
         }
     }
 
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        let path = "spec.resources.requests[storage]";
-        fractional_bytes(meta::at(object, &["spec", "resources", "requests", "storage"]), path)
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut all: Vec<String> = class_annotation_warning(object).into_iter().collect();
+        all.extend(spec_warnings(part(object, "spec"), &Path::new("spec")));
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
@@ -120,6 +121,27 @@ impl Strategy for PersistentVolumeClaim {
 pub(super) fn class(o: &Value) -> &str {
     let annotation = meta::at(o, &["metadata", "annotations", CLASS_ANNOTATION]).and_then(Value::as_str);
     annotation.unwrap_or_else(|| meta::str_at(o, &["spec", "storageClassName"]))
+}
+
+/// What to say of the spec of a claim, also inside templates.
+pub(super) fn spec_warnings(spec: &Value, path: &Path) -> Vec<String> {
+    let resources = part(spec, "resources");
+    ["requests", "limits"]
+        .iter()
+        .flat_map(|list| {
+            let at = path.child("resources").child(list).key("storage").to_string();
+            fractional_bytes(part(resources, list).get("storage"), &at)
+        })
+        .collect()
+}
+
+/// What to say of the annotation that the class of a volume or claim was given by.
+pub(super) fn class_annotation_warning(object: &Value) -> Option<String> {
+    meta::at(object, &["metadata", "annotations", CLASS_ANNOTATION]).map(|_| {
+        format!(
+            "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+        )
+    })
 }
 
 /// Says that bytes cannot be divided.

@@ -1,9 +1,12 @@
 //! Pods.
 
-use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
-use super::{drop_status, keep_status, pod_defaults, pod_resize, pod_row, pod_spec, typed};
+use super::fields::below;
+use super::{
+    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
+    pod_update, pod_volumes, pod_warnings,
+};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
@@ -21,6 +24,7 @@ impl Strategy for Pod {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        pod_apparmor::fill_in(object);
         let qos = qos_class(object);
         let mut status = json!({"phase": "Pending", "qosClass": qos});
         let gated = meta::at(object, &["spec", "schedulingGates"])
@@ -40,6 +44,9 @@ impl Strategy for Pod {
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         crate::catalog::keep_all_but_status(new, old);
+        if let Some(Value::Object(status)) = new.get_mut("status") {
+            plural::pod_addresses(status);
+        }
         // The class of service is decided once.
         if let (Some(Value::Object(s)), Some(q)) =
             (new.get_mut("status"), meta::at(old, &["status", "qosClass"]))
@@ -49,28 +56,21 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let spec: core::PodSpec = typed(object.get("spec"));
-        pod_spec::validate(&spec, &Path::new("spec"), errors);
+        pod_spec::validate(below(object, "spec"), &Path::new("spec"), errors);
+        pod_volumes::of_pod(object, errors);
+        pod_update::images(below(object, "spec"), &Path::new("spec"), errors);
+    }
+
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        pod_update::create(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        let (Some(new_spec), Some(old_spec)) = (new.get("spec"), old.get("spec")) else { return };
-        if comparable(new_spec, old_spec) != *old_spec {
-            errors.forbidden(
-                &Path::new("spec"),
-                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-            );
-        }
-        let before =
-            meta::at(old, &["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
-        let after =
-            meta::at(new, &["spec", "tolerations"]).and_then(Value::as_array).cloned().unwrap_or_default();
-        if before.iter().any(|t| !after.contains(t)) {
-            errors.forbidden(
-                &Path::new("spec").child("tolerations"),
-                "existing toleration can not be modified except its tolerationSeconds",
-            );
-        }
+        pod_update::update(below(new, "spec"), below(old, "spec"), &Path::new("spec"), errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        pod_update::status(new, old, &Path::new("status"), errors);
     }
 
     fn prepare_for_resize(&self, new: &mut Value, old: &Value) {
@@ -100,45 +100,31 @@ impl Strategy for Pod {
         Some(period)
     }
 
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        // People do not update pods, controllers do.
+        if old.is_some() {
+            return Vec::new();
+        }
+        let mut all = pod_apparmor::warnings(object);
+        all.extend(pod_warnings::of_pod(object));
+        all
+    }
+
+    fn status_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        let mut all = Vec::new();
+        for list in ["podIPs", "hostIPs"] {
+            let ips = meta::at(new, &["status", list]).and_then(Value::as_array);
+            for (i, ip) in ips.into_iter().flatten().enumerate() {
+                let path = Path::new("status").child(list).index(i).child("ip");
+                all.extend(addresses::ip_warnings(&path, meta::str_at(ip, &["ip"])));
+            }
+        }
+        all
+    }
+
     fn row(&self, object: &Value, now: jiff::Timestamp) -> Vec<Value> {
         pod_row::row(object, now)
     }
-}
-
-/// `new` with everything that may change set back to `old`.
-fn comparable(new: &Value, old: &Value) -> Value {
-    let mut out = new.clone();
-    for list in ["containers", "initContainers"] {
-        let before = old.get(list).and_then(Value::as_array);
-        let Some(after) = out.get_mut(list).and_then(Value::as_array_mut) else { continue };
-        for (i, c) in after.iter_mut().enumerate() {
-            if let (Value::Object(c), Some(image)) =
-                (c, before.and_then(|b| b.get(i)).and_then(|b| b.get("image")))
-            {
-                c.insert("image".into(), image.clone());
-            }
-        }
-    }
-    let Value::Object(map) = &mut out else { return out };
-    let negative_grace =
-        old.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|n| n < 0);
-    let mut free = vec!["activeDeadlineSeconds", "tolerations"];
-    if negative_grace {
-        free.push("terminationGracePeriodSeconds");
-    }
-    // Gates may be taken away, which is how a pod is released to the scheduler.
-    let gates = |v: Option<&Value>| v.and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = gates(old.get("schedulingGates"));
-    if gates(map.get("schedulingGates")).iter().all(|g| before.contains(g)) {
-        free.push("schedulingGates");
-    }
-    for field in free {
-        match old.get(field) {
-            Some(v) => map.insert(field.into(), v.clone()),
-            None => map.remove(field),
-        };
-    }
-    out
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, by the requests and limits for CPU and memory.
@@ -197,8 +183,8 @@ mod tests {
         assert_eq!(
             errors(&pod(json!([{"name": "a", "image": "b"}, {"name": "a"}]))),
             vec![
-                "spec.containers[1].name: Duplicate value: \"a\"",
-                "spec.containers[1].image: Required value"
+                "spec.containers[1].image: Required value",
+                "spec.containers[1].name: Duplicate value: \"a\""
             ]
         );
         assert_eq!(

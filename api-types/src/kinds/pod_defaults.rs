@@ -147,10 +147,20 @@ fn volume(v: &mut Map<String, Value>) {
                     }
                 }
             }
-            "hostPath" => default_to(source, "type", ""),
+            "image" => {
+                let reference = source.get("reference").and_then(Value::as_str).unwrap_or("");
+                let latest = image_is_latest(reference);
+                default_to(source, "pullPolicy", if latest { "Always" } else { "IfNotPresent" });
+            }
+            "ephemeral" => {
+                if let Some(Value::Object(claim)) = source.get_mut("volumeClaimTemplate") {
+                    default_to(object_mut(claim, "spec"), "volumeMode", "Filesystem");
+                }
+            }
             _ => {}
         }
     }
+    super::persistentvolume_sources::defaults(v);
 }
 
 fn downward_items(source: &mut Map<String, Value>) {

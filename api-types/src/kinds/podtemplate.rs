@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::check::part;
-use super::workload;
+use super::{pod_warnings, workload};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::{meta, table};
@@ -24,6 +24,13 @@ impl Strategy for PodTemplate {
 
     fn counts_generations(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_some_and(|o| meta::generation(o) == meta::generation(object)) {
+            return Vec::new();
+        }
+        pod_warnings::of_template(part(object, "template"), &Path::new("template"))
     }
 
     fn row(&self, o: &Value, _now: jiff::Timestamp) -> Vec<Value> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::check::{non_negative, part};
 use super::workload::{self, count};
-use super::{drop_status, keep_status};
+use super::{check, drop_status, keep_status, pod_warnings};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
@@ -85,8 +85,10 @@ impl Strategy for ReplicationController {
         true
     }
 
-    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
-        super::check::name_makes_hostnames(object)
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = if old.is_none() { check::name_makes_hostnames(object) } else { Vec::new() };
+        all.extend(pod_warnings::of_workload(object, old));
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

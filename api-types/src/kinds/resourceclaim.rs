@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::fields::{self, below, list, set, text};
-use super::{device_request as device, drop_status, keep_status, object_meta, resourceslice};
+use super::{
+    addresses, device_request as device, drop_status, keep_status, node_selector, object_meta, resourceslice,
+};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
@@ -21,6 +23,9 @@ const MAX_RESULTS: usize = 32;
 const MAX_CONFIGS: usize = 64;
 const MAX_CONDITIONS: usize = 8;
 const MAX_DATA: usize = 10 * 1024;
+const MAX_IPS: usize = 16;
+const MAX_INTERFACE_NAME: usize = 256;
+const MAX_HARDWARE_ADDRESS: usize = 128;
 
 impl Strategy for ResourceClaim {
     fn default(&self, object: &mut Value) {
@@ -83,10 +88,7 @@ fn validate_status(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList
         let uids: Vec<&str> = reserved.iter().map(|r| text(r, "uid")).collect();
         fields::no_repeats(&uids, &at, errors);
     }
-    let results = list(below(below(status, "allocation"), "devices"), "results");
-    for (i, d) in list(status, "devices").iter().enumerate() {
-        device_status(d, results, &path.child("devices").index(i), errors);
-    }
+    device_statuses(status, &path.child("devices"), errors);
     if !reserved.is_empty() && allocation.is_none() {
         errors.forbidden(&at, "may not be specified when `allocated` is not set");
     } else if meta::is_deleting(new) && reserved.iter().any(|r| !list(before, "reservedFor").contains(r)) {
@@ -98,7 +100,13 @@ fn validate_status(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList
         (Some(a), Some(b)) if a != b => {
             errors.invalid(&path.child("allocation"), a.clone(), "field is immutable");
         }
-        (Some(a), None) => validate_allocation(new, a, &path.child("allocation").child("devices"), errors),
+        (Some(a), None) => {
+            let path = path.child("allocation");
+            validate_allocation(new, a, &path.child("devices"), errors);
+            if let Some(selector) = set(a, "nodeSelector") {
+                node_selector::required(selector, &path.child("nodeSelector"), errors);
+            }
+        }
         _ => {}
     }
 }
@@ -111,6 +119,10 @@ fn validate_allocation(claim: &Value, allocation: &Value, path: &Path, errors: &
             let path = path.child("results").index(i);
             device::request_ref(text(r, "request"), &known, &path.child("request"), errors);
             device_id(r, &path, errors);
+            resourceslice::binding(r, &path, errors);
+            for (j, t) in list(r, "tolerations").iter().enumerate() {
+                device::toleration(t, &path.child("tolerations").index(j), errors);
+            }
         }
     }
     if device::bounded(devices, "config", MAX_CONFIGS, path, errors) {
@@ -119,34 +131,85 @@ fn validate_allocation(claim: &Value, allocation: &Value, path: &Path, errors: &
             if fields::required(c, "source", &path, errors).is_some() {
                 fields::word(c, "source", &["FromClaim", "FromClass"], &path, errors);
             }
-            for (j, name) in fields::texts(c, "requests").into_iter().enumerate() {
-                device::request_ref(name, &known, &path.child("requests").index(j), errors);
-            }
+            device::request_refs(c, &known, &path, errors);
             device::opaque(c, &path, errors);
         }
     }
 }
 
-/// Driver, pool and name of a device.
+/// Driver, pool and name of a device, and which share of it.
 fn device_id(d: &Value, path: &Path, errors: &mut ErrorList) {
-    device::driver(text(d, "driver"), &path.child("driver"), errors);
+    fields::driver_name(text(d, "driver"), &path.child("driver"), errors);
     resourceslice::pool_name(text(d, "pool"), &path.child("pool"), errors);
     let name = text(d, "device");
     errors.invalid_all(&path.child("device"), name, crate::names::dns1123_label(name));
+    if let Some(share) = fields::set_text(d, "shareID") {
+        share_id(share, &path.child("shareID"), errors);
+    }
 }
 
-fn device_status(d: &Value, results: &[Value], path: &Path, errors: &mut ErrorList) {
+fn share_id(id: &str, path: &Path, errors: &mut ErrorList) {
+    match uuid::Uuid::try_parse(id) {
+        Err(_) => {
+            // With and without dashes, in braces, as a URN.
+            let known = [32, 36, 38, 45].contains(&id.len());
+            let why = if known { "format".into() } else { format!("length: {}", id.len()) };
+            errors.invalid(path, id, format!("error validating uid: invalid UUID {why}"));
+        }
+        Ok(parsed) if parsed.to_string() != id => errors.invalid(
+            path,
+            id,
+            "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters",
+        ),
+        Ok(_) => {}
+    }
+}
+
+/// How upstream writes the device that a status is of.
+fn shown_id(d: &Value) -> String {
+    let share = text(d, "shareID");
+    let id = format!("{}/{}/{}", text(d, "driver"), text(d, "pool"), text(d, "device"));
+    if share.is_empty() { id } else { format!("{id}/{share}") }
+}
+
+fn device_statuses(status: &Value, path: &Path, errors: &mut ErrorList) {
+    let results = list(below(below(status, "allocation"), "devices"), "results");
+    let allocated: Vec<String> = results.iter().map(shown_id).collect();
+    let all: Vec<String> = list(status, "devices").iter().map(shown_id).collect();
+    for (i, d) in list(status, "devices").iter().enumerate() {
+        device_status(d, &allocated, &path.index(i), errors);
+    }
+    fields::no_repeats(&all.iter().map(String::as_str).collect::<Vec<_>>(), path, errors);
+}
+
+fn device_status(d: &Value, allocated: &[String], path: &Path, errors: &mut ErrorList) {
     device_id(d, path, errors);
-    let same = |r: &&Value| ["driver", "pool", "device"].iter().all(|f| text(r, f) == text(d, f));
-    if !results.iter().any(|r| same(&r)) {
-        let id = format!("{}/{}/{}", text(d, "driver"), text(d, "pool"), text(d, "device"));
-        errors.invalid(path, id, "must be an allocated device in the claim");
+    if !allocated.contains(&shown_id(d)) {
+        errors.invalid(path, shown_id(d), "must be an allocated device in the claim");
     }
     if device::bounded(d, "conditions", MAX_CONDITIONS, path, errors) {
         fields::conditions(d, path, errors);
     }
     if let Some(data) = set(d, "data") {
         device::json_object(data, MAX_DATA, &path.child("data"), errors);
+    }
+    if let Some(network) = set(d, "networkData") {
+        network_data(network, &path.child("networkData"), errors);
+    }
+}
+
+fn network_data(network: &Value, path: &Path, errors: &mut ErrorList) {
+    for (field, max) in [("interfaceName", MAX_INTERFACE_NAME), ("hardwareAddress", MAX_HARDWARE_ADDRESS)] {
+        if text(network, field).len() > max {
+            errors.too_long(&path.child(field), max);
+        }
+    }
+    if device::bounded(network, "ips", MAX_IPS, path, errors) {
+        let (ips, path) = (fields::texts(network, "ips"), path.child("ips"));
+        for (i, ip) in ips.iter().enumerate() {
+            errors.invalid_all(&path.index(i), ip, addresses::interface_address(ip));
+        }
+        fields::no_repeats(&ips, &path, errors);
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::device_request as device;
 use super::fields::{self, below, entries, flag, int, list, set, set_text, text, texts};
 use super::pod_defaults::objects;
+use super::{device_capacity, node_selector};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -23,10 +24,13 @@ const MAX_COUNTER_SETS: usize = 8;
 const MAX_COUNTERS: usize = 32;
 const MAX_CONSUMPTIONS: usize = 2;
 const MAX_PROPERTIES: usize = 32;
+/// Elements of lists counted one by one.
+const MAX_VALUES: usize = 48;
 const MAX_TAINTS: usize = 16;
 const MAX_CONDITIONS: usize = 4;
 const MAX_VALUE: usize = 64;
 const MAX_POOL_NAME: usize = 253;
+const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
 const VALUES: [&str; 8] = ["bool", "int", "string", "version", "bools", "ints", "strings", "versions"];
 
 static SEMVER: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -48,13 +52,16 @@ impl Strategy for ResourceSlice {
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        device::driver(text(spec, "driver"), &path.child("driver"), errors);
+        fields::driver_name(text(spec, "driver"), &path.child("driver"), errors);
         pool(below(spec, "pool"), &path.child("pool"), errors);
         nodes(spec, &path, errors);
         if set(spec, "sharedCounters").is_some() && set(spec, "devices").is_some() {
             errors.invalid(&path, "", "only one of `sharedCounters` or `devices` is allowed");
         }
-        let costly = |d: &Value| !list(d, "taints").is_empty() || !list(d, "consumesCounters").is_empty();
+        let costly = |d: &Value| {
+            let lists = entries(d, "attributes").any(|(_, a)| LISTS.iter().any(|f| set(a, f).is_some()));
+            lists || !list(d, "taints").is_empty() || !list(d, "consumesCounters").is_empty()
+        };
         let devices = list(spec, "devices");
         let max = if devices.iter().any(costly) { MAX_COSTLY_DEVICES } else { MAX_DEVICES };
         if device::bounded(spec, "devices", max, &path, errors) {
@@ -153,6 +160,7 @@ fn nodes(spec: &Value, path: &Path, errors: &mut ErrorList) {
     }
     if let Some(selector) = set(spec, "nodeSelector") {
         chosen.push("nodeSelector");
+        node_selector::required(selector, &path.child("nodeSelector"), errors);
         let terms = list(selector, "nodeSelectorTerms");
         if terms.len() != 1 {
             let at = path.child("nodeSelector").child("nodeSelectorTerms");
@@ -192,8 +200,9 @@ fn device_nodes(d: &Value, each: bool, path: &Path, errors: &mut ErrorList) {
         }
         None => {}
     }
-    if set(d, "nodeSelector").is_some() {
+    if let Some(selector) = set(d, "nodeSelector") {
         chosen.push("nodeSelector");
+        node_selector::required(selector, &path.child("nodeSelector"), errors);
     }
     chosen.extend(only_true(d, "allNodes", path, errors));
     match chosen.len() {
@@ -210,6 +219,11 @@ fn one_device(d: &Value, each_has_nodes: bool, path: &Path, errors: &mut ErrorLi
         let text = format!("the total number of attributes and capacities must not exceed {MAX_PROPERTIES}");
         errors.invalid(path, count, text);
     }
+    let values: usize = entries(d, "attributes").map(|(_, a)| values_of(a)).sum();
+    if values > MAX_VALUES {
+        let text = format!("the total number of attribute values must not exceed {MAX_VALUES}");
+        errors.invalid(path, values, text);
+    }
     for (name, a) in entries(d, "attributes") {
         let path = path.child("attributes").key(name);
         device::qualified(name, &path, errors);
@@ -218,8 +232,12 @@ fn one_device(d: &Value, each_has_nodes: bool, path: &Path, errors: &mut ErrorLi
     for (name, c) in entries(d, "capacity") {
         let path = path.child("capacity").key(name);
         device::qualified(name, &path, errors);
-        if set(c, "requestPolicy").is_some() && !flag(d, "allowMultipleAllocations") {
-            errors.forbidden(&path.child("requestPolicy"), "allowMultipleAllocations must be true");
+        let Some(policy) = set(c, "requestPolicy") else { continue };
+        let at = path.child("requestPolicy");
+        if flag(d, "allowMultipleAllocations") {
+            device_capacity::request_policy(policy, below(c, "value"), &at, errors);
+        } else {
+            errors.forbidden(&at, "allowMultipleAllocations must be true");
         }
     }
     if device::bounded(d, "taints", MAX_TAINTS, path, errors) {
@@ -239,17 +257,25 @@ fn one_device(d: &Value, each_has_nodes: bool, path: &Path, errors: &mut ErrorLi
     binding(d, path, errors);
 }
 
+/// How many values an attribute has.
+fn values_of(attribute: &Value) -> usize {
+    LISTS.iter().map(|f| list(attribute, f).len()).sum::<usize>().max(1)
+}
+
 fn attribute(a: &Value, path: &Path, errors: &mut ErrorList) {
-    if text(a, "string").len() > MAX_VALUE {
-        errors.too_long(&path.child("string"), MAX_VALUE);
+    if let Some(v) = set_text(a, "string") {
+        short(v, &path.child("string"), errors);
     }
     if let Some(v) = set_text(a, "version") {
-        if SEMVER.as_ref().is_none_or(|r| !r.is_match(v)) {
-            let text = "must be a string compatible with semver.org spec 2.0.0";
-            errors.invalid(&path.child("version"), v, text);
-        }
-        if v.len() > MAX_VALUE {
-            errors.too_long(&path.child("version"), MAX_VALUE);
+        version(v, &path.child("version"), errors);
+    }
+    for field in LISTS.into_iter().filter(|f| set(a, f).is_some()) {
+        let at = path.child(field);
+        for (i, v) in texts(a, field).into_iter().enumerate() {
+            match field {
+                "versions" => version(v, &at.index(i), errors),
+                _ => short(v, &at.index(i), errors),
+            }
         }
     }
     match VALUES.iter().filter(|f| set(a, f).is_some()).count() {
@@ -257,6 +283,19 @@ fn attribute(a: &Value, path: &Path, errors: &mut ErrorList) {
         1 => {}
         _ => errors.invalid(path, a.clone(), "exactly one value must be specified"),
     }
+}
+
+fn short(v: &str, path: &Path, errors: &mut ErrorList) {
+    if v.len() > MAX_VALUE {
+        errors.too_long(path, MAX_VALUE);
+    }
+}
+
+fn version(v: &str, path: &Path, errors: &mut ErrorList) {
+    if SEMVER.as_ref().is_none_or(|r| !r.is_match(v)) {
+        errors.invalid(path, v, "must be a string compatible with semver.org spec 2.0.0");
+    }
+    short(v, path, errors);
 }
 
 /// A set of counters, or what a device takes of one.
@@ -274,7 +313,8 @@ fn counters(v: &Value, name: &str, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn binding(d: &Value, path: &Path, errors: &mut ErrorList) {
+/// Reasons to refuse the conditions that a device waits for, or gives up by.
+pub(super) fn binding(d: &Value, path: &Path, errors: &mut ErrorList) {
     let names = ["bindingConditions", "bindingFailureConditions"];
     let [good, bad] = names.map(|f| texts(d, f));
     for (field, all) in names.iter().zip([&good, &bad]) {
@@ -285,9 +325,14 @@ fn binding(d: &Value, path: &Path, errors: &mut ErrorList) {
         }
     }
     fields::no_repeats(&good, &path.child(names[0]), errors);
-    for (i, c) in bad.iter().enumerate().filter(|(_, c)| good.contains(c)) {
-        let text = "bindingFailureConditions must not overlap with bindingConditions";
-        errors.invalid(&path.child(names[1]).index(i), *c, text);
+    for (i, c) in bad.iter().enumerate() {
+        let at = path.child(names[1]).index(i);
+        if bad[..i].contains(c) {
+            errors.duplicate(&at, *c);
+        }
+        if good.contains(c) {
+            errors.invalid(&at, *c, "bindingFailureConditions must not overlap with bindingConditions");
+        }
     }
     for (missing, other, i, j) in [(&good, &bad, 0, 1), (&bad, &good, 1, 0)] {
         if missing.is_empty() && !other.is_empty() {

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::fields::{self, below, set, text};
-use super::{object_meta, pod_spec, typed};
+use super::{node_labels, object_meta, pod_resources, pod_tolerations};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::{meta, names, table};
@@ -19,9 +18,8 @@ impl Strategy for RuntimeClass {
         let handler = text(object, "handler");
         errors.invalid_all(&Path::new("handler"), handler, names::dns1123_label(handler));
         if let Some(overhead) = set(object, "overhead") {
-            let limits: core::ResourceRequirements =
-                typed(Some(&json!({"limits": below(overhead, "podFixed")})));
-            pod_spec::resources(&limits, &Path::new("overhead"), errors);
+            let fixed = json!({"overhead": below(overhead, "podFixed")});
+            pod_resources::overhead(&fixed, &Path::new(""), errors);
         }
         if let Some(s) = set(object, "scheduling") {
             scheduling(s, &Path::new("scheduling"), errors);
@@ -36,6 +34,13 @@ impl Strategy for RuntimeClass {
         false
     }
 
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        fields::entries(below(object, "scheduling"), "nodeSelector")
+            .filter_map(|(key, _)| node_labels::deprecated(key))
+            .map(|why| format!("scheduling.nodeSelector: {why}"))
+            .collect()
+    }
+
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
         vec![meta::name(o).into(), text(o, "handler").into(), table::age(o, now).into()]
     }
@@ -43,13 +48,12 @@ impl Strategy for RuntimeClass {
 
 fn scheduling(s: &Value, path: &Path, errors: &mut ErrorList) {
     object_meta::labels(s.get("nodeSelector"), &path.child("nodeSelector"), errors);
-    let path = path.child("tolerations");
-    let tolerations: Vec<core::Toleration> = typed(s.get("tolerations"));
-    pod_spec::tolerations(&tolerations, &path, errors);
+    let (path, tolerations) = (path.child("tolerations"), fields::list(s, "tolerations"));
+    pod_tolerations::validate(tolerations, &path, errors);
     let mut seen = HashSet::new();
     for (i, t) in tolerations.iter().enumerate() {
-        if !seen.insert((&t.key, &t.operator, &t.value, &t.effect)) {
-            errors.duplicate(&path.index(i), fields::list(s, "tolerations")[i].clone());
+        if !seen.insert(["key", "operator", "value", "effect"].map(|f| text(t, f))) {
+            errors.duplicate(&path.index(i), t.clone());
         }
     }
 }

@@ -68,7 +68,9 @@ impl Strategy for Secret {
                 errors.required(&Path::new("data").key("username"), "");
                 errors.required(&Path::new("data").key("password"), "");
             }
-            "kubernetes.io/ssh-auth" if !has("ssh-privatekey") => {
+            "kubernetes.io/ssh-auth"
+                if data.is_none_or(|d| d["ssh-privatekey"].as_str().is_none_or(str::is_empty)) =>
+            {
                 errors.required(&Path::new("data").key("ssh-privatekey"), "");
             }
             "kubernetes.io/tls" => {

@@ -1,15 +1,12 @@
 //! Services. Their cluster IPs and node ports are given out by the API server, which owns the allocators.
 
-use std::collections::HashSet;
-
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::pod_spec::one_of;
-use super::{drop_status, keep_status, pod_defaults, typed};
+use super::{
+    addresses, drop_status, keep_status, pod_defaults, service_spec, service_type, service_warnings,
+};
 use crate::catalog::Strategy;
-use crate::field::{ErrorList, Path};
+use crate::field::ErrorList;
 use crate::meta::{self, default_to, object_mut, str_at};
 use crate::{names, table};
 
@@ -37,14 +34,24 @@ impl Strategy for Service {
             }
         }
         let kind = spec["type"].as_str().unwrap_or("").to_owned();
-        if kind == "NodePort" || kind == "LoadBalancer" {
+        let addressed = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|l| !l.is_empty());
+        if kind == "NodePort" || kind == "LoadBalancer" || (kind == "ClusterIP" && addressed) {
             default_to(spec, "externalTrafficPolicy", "Cluster");
         }
         if kind != "ExternalName" {
             default_to(spec, "internalTrafficPolicy", "Cluster");
         }
-        if kind == "LoadBalancer" {
-            default_to(spec, "allocateLoadBalancerNodePorts", true);
+        if kind != "LoadBalancer" {
+            return;
+        }
+        default_to(spec, "allocateLoadBalancerNodePorts", true);
+        if let Some(Value::Object(balancer)) = root.get_mut("status").and_then(|s| s.get_mut("loadBalancer"))
+        {
+            for end in pod_defaults::objects(balancer.get_mut("ingress")) {
+                if end.get("ip").and_then(Value::as_str).is_some_and(|ip| !ip.is_empty()) {
+                    default_to(end, "ipMode", "VIP");
+                }
+            }
         }
     }
 
@@ -55,17 +62,17 @@ impl Strategy for Service {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
-        super::service_type::drop_dependent(new, old);
+        service_type::drop_dependent(new, old);
         // A client that does not name them keeps the addresses and ports that were given out.
         let same_kind = str_at(new, &["spec", "type"]) != "ExternalName"
             && str_at(old, &["spec", "type"]) != "ExternalName";
         if !same_kind {
             return;
         }
+        let health = service_type::has_health_port(old) && service_type::has_health_port(new);
         let (Some(Value::Object(spec)), Some(before)) = (new.get_mut("spec"), old.get("spec")) else {
             return;
         };
-        let health = spec.get("type") == before.get("type");
         let kept = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
         for f in kept.into_iter().chain(health.then_some("healthCheckNodePort")) {
             if let Some(v) = before.get(f) {
@@ -89,28 +96,28 @@ impl Strategy for Service {
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        validate(&typed(object.get("spec")), &Path::new("spec"), errors);
+        service_spec::validate(object, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        let external = |o: &Value| str_at(o, &["spec", "type"]) == "ExternalName";
-        let ip = ["spec", "clusterIP"];
-        if !external(new)
-            && !external(old)
-            && !str_at(old, &ip).is_empty()
-            && str_at(new, &ip) != str_at(old, &ip)
-        {
-            errors.invalid(
-                &Path::new("spec").child("clusterIPs").index(0),
-                json!([str_at(new, &ip)]),
-                "may not change once set",
-            );
-        }
+        service_spec::update(new, old, errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
+        service_spec::status(new, errors);
     }
 
     fn validate_name(&self, name: &str) -> Vec<String> {
         // 1.34 relaxed service names to RFC 1123 labels.
         names::dns1123_label(name)
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        service_warnings::of(object)
+    }
+
+    fn status_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        addresses::load_balancer_warnings(new)
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
@@ -167,125 +174,6 @@ fn ports(o: &Value) -> String {
         })
         .collect();
     if parts.is_empty() { "<none>".into() } else { parts.join(",") }
-}
-
-fn validate(spec: &core::ServiceSpec, path: &Path, errors: &mut ErrorList) {
-    let kind = spec.type_.as_deref().unwrap_or("");
-    let headless = spec.cluster_ip.as_deref() == Some("None");
-    let none = spec.ports.as_ref().is_none_or(Vec::is_empty);
-    if none && !headless && kind != "ExternalName" {
-        errors.required(&path.child("ports"), "");
-    }
-    match kind {
-        "LoadBalancer" | "NodePort" if headless => {
-            let text = format!("may not be set to 'None' for {kind} services");
-            errors.invalid(&path.child("clusterIPs").index(0), "None", text);
-        }
-        "ExternalName" => {
-            let name = spec.external_name.as_deref().unwrap_or("").trim_end_matches('.');
-            if name.is_empty() {
-                errors.required(&path.child("externalName"), "");
-            } else {
-                errors.invalid_all(&path.child("externalName"), name, names::dns1123_subdomain(name));
-            }
-            if spec.cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty()) {
-                errors.forbidden(&path.child("clusterIPs"), "may not be set when `type` is 'ExternalName'");
-            }
-        }
-        _ => {}
-    }
-    one_of(
-        spec.type_.as_deref(),
-        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
-        &path.child("type"),
-        errors,
-    );
-    one_of(spec.session_affinity.as_deref(), &["ClientIP", "None"], &path.child("sessionAffinity"), errors);
-    let timeout = spec
-        .session_affinity_config
-        .as_ref()
-        .and_then(|c| c.client_ip.as_ref())
-        .and_then(|c| c.timeout_seconds);
-    if let Some(t) = timeout.filter(|t| !(1..=86_400).contains(t)) {
-        errors.invalid(
-            &path.child("sessionAffinityConfig").child("clientIP").child("timeoutSeconds"),
-            t,
-            "must be greater than 0 and less than 86400",
-        );
-    }
-    for (k, v) in spec.selector.iter().flatten() {
-        errors.invalid_all(&path.child("selector"), k, names::qualified_name(k));
-        errors.invalid_all(&path.child("selector"), v, names::label_value(v));
-    }
-    if let Some(p) = spec.external_traffic_policy.as_deref() {
-        one_of(Some(p), &["Cluster", "Local"], &path.child("externalTrafficPolicy"), errors);
-        if kind == "ClusterIP" || kind == "ExternalName" {
-            errors.invalid(
-                &path.child("externalTrafficPolicy"),
-                p,
-                "may only be set for externally-accessible services",
-            );
-        }
-    }
-    if let Some(p) = spec.internal_traffic_policy.as_deref() {
-        one_of(Some(p), &["Cluster", "Local"], &path.child("internalTrafficPolicy"), errors);
-    }
-    for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            errors.invalid(
-                &path.child("externalIPs").index(i),
-                ip.as_str(),
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            );
-        }
-    }
-    service_ports(spec, kind, &path.child("ports"), errors);
-}
-
-fn service_ports(spec: &core::ServiceSpec, kind: &str, path: &Path, errors: &mut ErrorList) {
-    let ports = spec.ports.as_deref().unwrap_or_default();
-    let (mut seen_names, mut seen_ports, mut seen_node_ports) =
-        (HashSet::new(), HashSet::new(), HashSet::new());
-    for (i, p) in ports.iter().enumerate() {
-        let path = path.index(i);
-        let name = p.name.as_deref().unwrap_or("");
-        if name.is_empty() && ports.len() > 1 {
-            errors.required(&path.child("name"), "");
-        } else if !name.is_empty() {
-            errors.invalid_all(&path.child("name"), name, names::dns1123_label(name));
-            if !seen_names.insert(name) {
-                errors.duplicate(&path.child("name"), name);
-            }
-        }
-        for e in names::port_number(p.port.into()) {
-            errors.invalid(&path.child("port"), p.port, e);
-        }
-        one_of(p.protocol.as_deref(), &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
-        match &p.target_port {
-            Some(IntOrString::Int(n)) => {
-                for e in names::port_number((*n).into()) {
-                    errors.invalid(&path.child("targetPort"), *n, e);
-                }
-            }
-            Some(IntOrString::String(s)) => {
-                errors.invalid_all(&path.child("targetPort"), s, names::port_name(s))
-            }
-            None => {}
-        }
-        let protocol = p.protocol.as_deref().unwrap_or("");
-        if !seen_ports.insert((protocol, p.port)) {
-            errors.duplicate(&path, json!({"port": p.port, "protocol": protocol}));
-        }
-        let node_port = p.node_port.unwrap_or(0);
-        if node_port != 0 {
-            if kind == "ClusterIP" || kind == "ExternalName" {
-                errors.forbidden(&path.child("nodePort"), format!("may not be used when `type` is '{kind}'"));
-            }
-            if !seen_node_ports.insert((protocol, node_port)) {
-                errors.duplicate(&path.child("nodePort"), json!(node_port));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

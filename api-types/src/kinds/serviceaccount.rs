@@ -8,7 +8,7 @@ use crate::{meta, table};
 /// The strategy of service accounts.
 pub struct ServiceAccount;
 
-const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+const ENFORCE_MOUNTABLE: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// Of a secret, an account knows the name and nothing else.
 fn clean_secrets(account: &mut Value) {
@@ -30,12 +30,13 @@ impl Strategy for ServiceAccount {
         clean_secrets(new);
     }
 
-    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
-        if meta::at(object, &["metadata", "annotations", ENFORCE]).is_none() {
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let has = |o: &Value| meta::at(o, &["metadata", "annotations", ENFORCE_MOUNTABLE]).is_some();
+        if !has(object) || old.is_some_and(has) {
             return Vec::new();
         }
         vec![format!(
-            "metadata.annotations[{ENFORCE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+            "metadata.annotations[{ENFORCE_MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
         )]
     }
 

@@ -7,7 +7,7 @@ use super::check::{
 };
 use super::pod_defaults::objects;
 use super::workload::{self, count};
-use super::{drop_status, keep_status, persistentvolumeclaim};
+use super::{drop_status, keep_status, persistentvolumeclaim, pod_warnings};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -147,6 +147,21 @@ impl Strategy for StatefulSet {
 
     fn counts_generations(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut all = pod_warnings::of_workload(object, old);
+        let spec = part(object, "spec");
+        for (i, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+            let path = Path::new("spec").child("volumeClaimTemplates").index(i);
+            // Upstream's own spelling.
+            let path = if old.is_some() { path.child("Spec") } else { path };
+            all.extend(persistentvolumeclaim::spec_warnings(part(claim, "spec"), &path));
+        }
+        if int(spec, "revisionHistoryLimit").is_some_and(|n| n < 0) {
+            all.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());
+        }
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

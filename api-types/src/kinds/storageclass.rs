@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fields::{self, entries, list, text};
+use super::node_labels;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to};
@@ -45,6 +46,18 @@ impl Strategy for StorageClass {
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         sealed(new, old, &["parameters", "provisioner", "reclaimPolicy"], errors);
         fields::unchanged(new, old, "volumeBindingMode", &Path::new("volumeBindingMode"), errors);
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut all = Vec::new();
+        for (i, term) in list(object, "allowedTopologies").iter().enumerate() {
+            for (j, e) in list(term, "matchLabelExpressions").iter().enumerate() {
+                let path = Path::new("allowedTopologies").index(i).child("matchLabelExpressions").index(j);
+                let why = node_labels::deprecated(text(e, "key"));
+                all.extend(why.map(|why| format!("{}: {why}", path.child("key"))));
+            }
+        }
+        all
     }
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {

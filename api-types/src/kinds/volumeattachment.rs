@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::fields::{self, below, flag, int, set, text};
-use super::{drop_status, keep_status};
+use super::{drop_status, keep_status, persistentvolume, persistentvolume_sources};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
-use crate::{meta, names, table};
+use crate::meta::{self, default_to};
+use crate::{names, table};
 
 /// The strategy of volume attachments.
 pub struct VolumeAttachment;
@@ -16,6 +17,14 @@ const MAX_MESSAGE_SIZE: usize = 1024;
 const ONE_SOURCE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
 
 impl Strategy for VolumeAttachment {
+    fn default(&self, object: &mut Value) {
+        if let Some(Value::Object(spec)) = object.pointer_mut("/spec/source/inlineVolumeSpec") {
+            default_to(spec, "persistentVolumeReclaimPolicy", "Retain");
+            default_to(spec, "volumeMode", "Filesystem");
+            persistentvolume_sources::defaults(spec);
+        }
+    }
+
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
         object["status"] = json!({"attached": false});
@@ -85,6 +94,8 @@ fn source(source: &Value, path: &Path, errors: &mut ErrorList) {
         (None, Some(name)) => {
             errors.invalid_all(&path.child("persistentVolumeName"), name, names::dns1123_subdomain(name));
         }
-        (Some(_), None) => {}
+        (Some(spec), None) => {
+            persistentvolume::validate_spec(spec, "", true, &path.child("inlineVolumeSpec"), errors);
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What Deployments and ReplicaSets share: a selector, replicas and a pod template.
 
-use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Map, Value};
 
 use super::check::non_negative;
+use super::fields::{below, list};
 use super::{object_meta, pod_defaults, pod_spec, typed};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -88,9 +88,9 @@ pub fn pod_template(template: &Value, path: &Path, errors: &mut ErrorList) {
     let metadata = |field: &str| meta::at(template, &["metadata", field]);
     object_meta::labels(metadata("labels"), &path.child("labels"), errors);
     object_meta::annotations(metadata("annotations"), &path.child("annotations"), errors);
-    let spec: core::PodSpec = typed(template.get("spec"));
-    pod_spec::validate(&spec, &path.child("spec"), errors);
-    if spec.ephemeral_containers.is_some_and(|c| !c.is_empty()) {
+    let spec = below(template, "spec");
+    pod_spec::validate(spec, &path.child("spec"), errors);
+    if !list(spec, "ephemeralContainers").is_empty() {
         errors.forbidden(
             &path.child("spec").child("ephemeralContainers"),
             "ephemeral containers not allowed in pod template",

@@ -10,7 +10,6 @@ use api_types::json::Parsed;
 use api_types::meta;
 use api_types::status::Status;
 use http::StatusCode;
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::respond::{self, Answer};
@@ -157,7 +156,7 @@ pub async fn apply(call: Call<'_>) -> Answer {
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     // A subresource is of an object that is there.
     let options = UpdateOptions { create: write.subresource.is_empty(), retry: true, part: call.part() };
-    let warnings = Mutex::new(Vec::new());
+    call.warnings.add(configuration.warnings());
     let (stored, created) = call
         .registry()
         .update(kind, namespace, name, options, &write, |current| {
@@ -166,16 +165,11 @@ pub async fn apply(call: Call<'_>) -> Answer {
             if current.is_none() {
                 may_be_created(&call, &object)?;
             }
-            *warnings.lock() = kind.strategy.warnings(&object);
             Ok(object)
         })
         .await?;
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = respond::object(code, kind, stored, form);
-    let mut all = configuration.warnings();
-    all.append(&mut warnings.into_inner());
-    respond::warn(&mut response, &all);
-    Ok(response)
+    Ok(respond::object(code, kind, stored, form))
 }
 
 /// An apply that creates needs the right to create, and cannot name an incarnation.

@@ -27,9 +27,7 @@ pub async fn get(call: &Call<'_>) -> Answer {
     let found = objects(call.server, call.kind).await.into_iter().find(|o| meta::name(o) == name);
     // Upstream has no reason for it either.
     let object = found.ok_or_else(|| Status::new(500, "", format!("component not found: {name}")))?;
-    let mut response = respond::object(StatusCode::OK, call.kind, object, call.form);
-    respond::warn(&mut response, &call.kind.strategy.warnings(&Value::Null));
-    Ok(response)
+    Ok(respond::object(StatusCode::OK, call.kind, object, call.form))
 }
 
 /// LIST of them all.
@@ -53,9 +51,7 @@ pub async fn list(call: &Call<'_>) -> Answer {
             "metadata": list_meta, "items": all})
         }
     };
-    let mut response = respond::json(StatusCode::OK, &body);
-    respond::warn(&mut response, &call.kind.strategy.warnings(&Value::Null));
-    Ok(response)
+    Ok(respond::json(StatusCode::OK, &body))
 }
 
 async fn objects(server: &Server, kind: &Kind) -> Vec<Value> {

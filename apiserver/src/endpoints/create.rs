@@ -19,16 +19,12 @@ pub async fn create(call: Call<'_>) -> Answer {
     if let Some(c) = &kind.conversion {
         (c.to_stored)(&mut object);
     }
-    let mut warnings = decoded.warnings;
-    warnings.extend(kind.strategy.warnings(&object));
-    warnings.extend(kind.strategy.warnings_on_create(&object));
+    call.warnings.add(decoded.warnings);
     let (created, bytes) = call.registry().create_encoded(kind, &call.info.namespace, object, &write).await?;
-    let mut response = match bytes {
+    Ok(match bytes {
         Some(bytes) if form == Form::Object && kind.conversion.is_none() => {
             respond::bytes_json(StatusCode::CREATED, bytes)
         }
         _ => respond::object(StatusCode::CREATED, kind, created, form),
-    };
-    respond::warn(&mut response, &warnings);
-    Ok(response)
+    })
 }

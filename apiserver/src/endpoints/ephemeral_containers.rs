@@ -10,8 +10,6 @@ use api_types::meta;
 use api_types::schema::Table;
 use api_types::status::Status;
 use http::{Method, StatusCode};
-use k8s_openapi::api::core::v1::PodSpec;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::apply::{self, Configuration};
@@ -124,9 +122,8 @@ fn validate(pod: &Value, containers: &[Value], path: &Path, errors: &mut ErrorLi
         }));
     }
     spec["ephemeralContainers"] = json!([]);
-    let typed = PodSpec::deserialize(&spec).unwrap_or_default();
     let mut found = ErrorList::new();
-    pod_spec::validate(&typed, &Path::new("spec"), &mut found);
+    pod_spec::validate(&spec, &Path::new("spec"), &mut found);
     for mut e in found.0 {
         for i in 0..containers.len() {
             let from = format!("spec.containers[{}]", own + i);

@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 
 use crate::authn::UserInfo;
 use crate::discovery;
-use crate::registry::{Owners, Part, Registry, Write};
+use crate::registry::{Owners, Part, Registry, Warnings, Write};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Encoding, Form};
 use crate::request::query::Query;
@@ -65,6 +65,8 @@ pub struct Call<'a> {
     pub encoding: Encoding,
     parts: http::request::Parts,
     body: Mutex<Option<Body>>,
+    /// What the client should read beside the answer.
+    warnings: Warnings,
 }
 
 impl Call<'_> {
@@ -112,6 +114,7 @@ impl Call<'_> {
             dry_run: self.query.dry_run(self.options())?,
             subresource: subresource.map_or("", Subresource::path),
             owners: Owners::Update(manager::of(&self.query, self.options(), self.user_agent())?.into()),
+            warnings: self.warnings.clone(),
         })
     }
 
@@ -179,11 +182,26 @@ pub async fn dispatch(
     let streams = matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
     let (form, encoding) = if streams { Default::default() } else { negotiate::negotiate(accept)? };
     let query = Query::parse(parts.uri.query());
-    let call = Call { server, info, kind, query, user, form, encoding, parts, body: Mutex::new(Some(body)) };
-    if binding {
-        return binding::bind_named_in_body(call).await;
+    let warnings = Warnings::default();
+    warnings.add(kind.strategy.deprecation().map(str::to_owned));
+    let body = Mutex::new(Some(body));
+    let call =
+        Call { server, info, kind, query, user, form, encoding, parts, body, warnings: warnings.clone() };
+    let answer = if binding {
+        binding::bind_named_in_body(call).await
+    } else if info.subresource.is_empty() {
+        whole(call).await
+    } else {
+        below(call).await
+    };
+    let warnings = warnings.all();
+    if warnings.is_empty() {
+        return answer;
     }
-    if info.subresource.is_empty() { whole(call).await } else { below(call).await }
+    // A refusal is answered here, so that what was to be said of the request is said with it.
+    let mut response = answer.unwrap_or_else(|refusal| respond::status(&refusal));
+    respond::warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// Verbs on the object itself or its collection.

@@ -10,7 +10,6 @@ use api_types::patch::{self, PatchError, strategic};
 use api_types::schema::{StructId, Table};
 use api_types::status::Status;
 use http::StatusCode;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::respond::{self, Answer};
@@ -123,19 +122,16 @@ pub async fn patch(call: Call<'_>) -> Answer {
     let bytes = body::read(call.take_body()).await?;
     let patch = Patch::read(language, &bytes)?;
     let options = UpdateOptions { create: false, retry: true, part: call.part() };
-    let warnings = Mutex::new(Vec::new());
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let (stored, _) = call
         .registry()
         .update(kind, namespace, name, options, &write, |current| {
             let (object, found) = patched(kind, current, &patch, validation)?;
-            *warnings.lock() = found;
+            call.warnings.add(found);
             Ok(object)
         })
         .await?;
-    let mut response = respond::object(StatusCode::OK, kind, stored, form);
-    respond::warn(&mut response, &warnings.into_inner());
-    Ok(response)
+    Ok(respond::object(StatusCode::OK, kind, stored, form))
 }
 
 /// The current object with the patch applied, in the stored version.

@@ -52,20 +52,27 @@ pub fn status(s: &Status) -> Response<Body> {
     r
 }
 
-/// Bytes of warnings in one answer: headers have bounds that bodies have not.
+/// Characters of warnings in one answer, beyond which each is cut, as upstream does: headers have bounds.
 const MAX_WARNINGS: usize = 4096;
+/// How long a warning may be then.
+const MAX_CUT_WARNING: usize = 256;
 /// Python's HTTP client takes no answer with more than 100 headers.
 const MAX_WARNING_HEADERS: usize = 64;
 
 /// Adds `Warning` headers, as RFC 7234 and upstream write them.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    let length = |w: &String| w.chars().count();
+    let cut = warnings.iter().map(length).sum::<usize>() > MAX_WARNINGS;
     let mut room = MAX_WARNINGS;
     for w in warnings.iter().take(MAX_WARNING_HEADERS) {
-        let Some(rest) = room.checked_sub(w.len()) else { return };
-        room = rest;
-        let quoted = w.replace('\\', "\\\\").replace('"', "\\\"");
-        let text: String = quoted.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if room == 0 {
+            return;
+        }
+        let most = if cut { MAX_CUT_WARNING } else { MAX_WARNINGS };
+        let text: String = w.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        room = room.saturating_sub(length(&text));
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(v) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, v);
         }
     }

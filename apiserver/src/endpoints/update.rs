@@ -25,8 +25,7 @@ pub async fn update(call: Call<'_>) -> Answer {
     if let Some(c) = &kind.conversion {
         (c.to_stored)(&mut object);
     }
-    let mut warnings = decoded.warnings;
-    warnings.extend(kind.strategy.warnings(&object));
+    call.warnings.add(decoded.warnings);
     let options = UpdateOptions {
         create: kind.strategy.allows_create_on_update() && call.info.subresource.is_empty(),
         retry: false,
@@ -36,9 +35,7 @@ pub async fn update(call: Call<'_>) -> Answer {
     let (stored, created) =
         call.registry().update(kind, namespace, name, options, &write, |_| Ok(object.clone())).await?;
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = respond::object(code, kind, stored, form);
-    respond::warn(&mut response, &warnings);
-    Ok(response)
+    Ok(respond::object(code, kind, stored, form))
 }
 
 /// The namespace of the body, where it has one, and of the path must agree.

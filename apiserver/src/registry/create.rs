@@ -75,6 +75,7 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, &name, &errors));
         }
+        write.warnings.add(kind.strategy.warnings(&object, None));
         let attributes = Attributes::new(Operation::Create, kind, namespace, write, &mut object, None);
         let charges = self.admission.validate(self, &attributes).await?;
         let claim = match self.allocators.on_create(kind, &mut object, write.dry_run).await {

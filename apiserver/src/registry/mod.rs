@@ -15,6 +15,7 @@ pub mod names;
 mod owners;
 pub mod read;
 mod update;
+mod warnings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::storage::{Storage, StorageError};
 pub use delete::DeleteOptions;
 pub use owners::Owners;
 pub use update::{Part, UpdateOptions};
+pub use warnings::Warnings;
 
 /// How long a read waits for the cache to reach a revision before the client is asked to try again.
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,12 +48,20 @@ pub struct Write<'a> {
     pub subresource: &'static str,
     /// Who owns the fields that the write changes.
     pub owners: Owners<'a>,
+    /// What the client should read although its write succeeds.
+    pub warnings: Warnings,
 }
 
 impl<'a> Write<'a> {
     /// What the API server writes on its own account.
     pub fn own(user: &'a UserInfo) -> Self {
-        Self { user, dry_run: false, subresource: "", owners: Owners::Update("kube-apiserver".into()) }
+        Self {
+            user,
+            dry_run: false,
+            subresource: "",
+            owners: Owners::Update("kube-apiserver".into()),
+            warnings: Warnings::default(),
+        }
     }
 }
 

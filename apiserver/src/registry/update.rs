@@ -181,6 +181,11 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, name, &errors).into());
         }
+        match options.part {
+            Part::Whole => write.warnings.add(kind.strategy.warnings(&new, Some(old))),
+            Part::Status => write.warnings.add(kind.strategy.status_warnings(&new, old)),
+            Part::Approval | Part::Resize | Part::Prepared => {}
+        }
         let attributes = Attributes::new(Operation::Update, kind, namespace, write, &mut new, Some(old));
         let charges = self.admission.validate(self, &attributes).await?;
         let claim = match self.allocators.on_update(kind, &mut new, old, write.dry_run).await {

@@ -64,6 +64,10 @@ async fn claims() {
             "status.allocation.devices.results[0].request: Invalid value: \"cpu\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
         ),
         (
+            json!({"allocation": {"nodeSelector": {}, "devices": {"results": [{"request": "gpu", "driver": "d.example", "pool": "p", "device": "g0", "shareID": "x"}]}}}),
+            "[status.allocation.devices.results[0].shareID: Invalid value: \"x\": error validating uid: invalid UUID length: 1, status.allocation.nodeSelector.nodeSelectorTerms: Required value: must have at least one node selector term]",
+        ),
+        (
             json!({"devices": [{"driver": "d.example", "pool": "p", "device": "g1"}]}),
             "status.devices[0]: Invalid value: \"d.example/p/g1\": must be an allocated device in the claim",
         ),
@@ -136,6 +140,12 @@ async fn slices() {
         (device(json!({"attributes": {"model": {"int": 1}}})), "spec.devices[0].attributes[model]: Invalid value: {\"int\":1,\"string\":\"x\"}: exactly one value must be specified"),
         (device(json!({"attributes": {"v": {"version": "1.x"}}})), "spec.devices[0].attributes[v].version: Invalid value: \"1.x\": must be a string compatible with semver.org spec 2.0.0"),
         (device(json!({"taints": [{"key": "a", "effect": "Other"}]})), "spec.devices[0].taints[0].effect: Unsupported value: \"Other\": supported values: \"NoExecute\", \"NoSchedule\", \"None\""),
+        (device(json!({"attributes": {"v": {"versions": ["1.x"]}}})), "spec.devices[0].attributes[v].versions[0]: Invalid value: \"1.x\": must be a string compatible with semver.org spec 2.0.0"),
+        (device(json!({"attributes": {"v": {"ints": vec![1; 48]}}})), "spec.devices[0]: Invalid value: 49: the total number of attribute values must not exceed 48"),
+        (device(json!({"capacity": {"memory": {"requestPolicy": {"default": "1"}}}})), "spec.devices[0].capacity[memory].requestPolicy: Forbidden: allowMultipleAllocations must be true"),
+        (device(json!({"allowMultipleAllocations": true, "capacity": {"memory": {"requestPolicy": {"validRange": {"min": "1"}}}}})), "spec.devices[0].capacity[memory].requestPolicy.default: Required value: required when validRange is defined"),
+        (device(json!({"bindingConditions": ["a"], "bindingFailureConditions": ["b", "b"]})), "spec.devices[0].bindingFailureConditions[1]: Duplicate value: \"b\""),
+        (json!({"spec": {"nodeName": null, "nodeSelector": {"nodeSelectorTerms": []}}}), "[spec.nodeSelector.nodeSelectorTerms: Required value: must have at least one node selector term, spec.nodeSelector.nodeSelectorTerms: Invalid value: []: must have exactly one node selector term]"),
         (device(json!({"allNodes": true})), "spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec"),
         (json!({"spec": {"driver": "D_"}}), "spec.driver: Invalid value: \"D_\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"),
     ]

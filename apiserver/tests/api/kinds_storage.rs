@@ -117,7 +117,7 @@ async fn drivers() {
         refused: vec![
             (
                 json!({"spec": {"drivers": [{"name": "", "nodeID": ""}]}}),
-                "CSINode.storage.k8s.io \"n1\" is invalid: [spec.drivers[0].name: Required value, spec.drivers[0].name: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), spec.drivers[0].nodeID: Required value]",
+                "CSINode.storage.k8s.io \"n1\" is invalid: [spec.drivers[0].name: Required value, spec.drivers[0].nodeID: Required value]",
             ),
             (
                 json!({"spec": {"drivers": [{"name": "a", "nodeID": "1"}, {"name": "a", "nodeID": "2"}]}}),
@@ -193,11 +193,23 @@ async fn attachments() {
         refused: vec![
             (
                 json!({"spec": {"attacher": ""}}),
-                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.attacher: Required value, spec.attacher: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]",
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: spec.attacher: Required value",
             ),
             (
                 json!({"spec": {"source": {"persistentVolumeName": null}}}),
                 "VolumeAttachment.storage.k8s.io \"va\" is invalid: spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+            ),
+            (
+                json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {"accessModes": ["ReadWriteOnce"],
+                    "capacity": {"storage": "1Gi"}, "claimRef": {"name": "c"}, "storageClassName": "x",
+                    "nfs": {"server": "a", "path": "/b"}}}}}),
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.source.inlineVolumeSpec.claimRef: Forbidden: may not be specified in the context of inline volumes, spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the context of inline volumes, spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes, spec.source.inlineVolumeSpec.storageClassName: Forbidden: may not be specified in the context of inline volumes]",
+            ),
+            (
+                json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                    "persistentVolumeReclaimPolicy": "Delete", "volumeMode": "Block",
+                    "csi": {"driver": "d", "volumeHandle": ""}}}}}),
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.source.inlineVolumeSpec.accessModes: Required value, spec.source.inlineVolumeSpec.persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes, spec.source.inlineVolumeSpec.csi.volumeHandle: Required value, spec.source.inlineVolumeSpec.volumeMode: Forbidden: may not specify volumeMode other than Filesystem in the context of inline volumes]",
             ),
         ],
         sealed: vec![(

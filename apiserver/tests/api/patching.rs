@@ -136,13 +136,13 @@ async fn status_patches_of_a_node_agent() {
     let path = "/api/v1/namespaces/a/pods/p/status";
     let status = |s: Value| json!({"status": s});
     let first = status(json!({"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
-        "hostIPs": [{"ip": "1.1.1.1"}],
+        "hostIP": "1.1.1.1", "hostIPs": [{"ip": "1.1.1.1"}],
         "conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "m"},
                        {"type": "Initialized", "status": "True"}]}));
     api.patch(path, STRATEGIC, &first).await.ok();
     let second = status(json!({"podIP": "10.0.0.2",
         "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.2"}],
-        "hostIPs": [{"$patch": "replace"}, {"ip": "2.2.2.2"}],
+        "hostIP": "2.2.2.2", "hostIPs": [{"$patch": "replace"}, {"ip": "2.2.2.2"}],
         "$setElementOrder/conditions": [{"type": "Ready"}, {"type": "Initialized"}],
         "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}));
     let pod = api.patch(path, STRATEGIC, &second).await.ok();
