@@ -132,7 +132,13 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         service_network: args.service_cidr,
         node_ports: args.node_ports,
         history,
-        max_in_flight: (400, 200),
+        max_in_flight: (args.max_requests_inflight, args.max_mutating_requests_inflight),
+        request_timeout: args.request_timeout,
+        anonymous_auth: args.anonymous_auth,
+        admission: apiserver::AdmissionSwitches {
+            enable: args.enable_admission_plugins.clone(),
+            disable: args.disable_admission_plugins.clone(),
+        },
         service_accounts: Some(apiserver::ServiceAccountConfig {
             signing_key: args
                 .service_account_signing_key_file

@@ -16,12 +16,14 @@ mod deny_service_external_ips;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod persistent_volume_claim_resize;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
+mod switches;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use crate::authz::Authorization;
 use crate::cache::CachedObject;
 use crate::registry::{Registry, Write};
 pub use resource_quota::Charges;
+pub use switches::Switches;
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,18 @@ pub enum Operation {
     Update,
     /// It goes.
     Delete,
+}
+
+impl Operation {
+    /// Its name in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// What a plugin sees of a write.
@@ -145,31 +160,34 @@ fn cached(registry: &Registry, kind: &Kind, namespace: &str) -> Result<Vec<Arc<C
 /// The plugins in their order, and the quota after all of them.
 pub struct Chain {
     plugins: Vec<Box<dyn Plugin>>,
-    quota: resource_quota::ResourceQuota,
+    quota: Option<resource_quota::ResourceQuota>,
 }
 
 impl Chain {
-    /// The plugins that are always in force.
-    pub fn new(authorization: Arc<Authorization>) -> Self {
-        let plugins: Vec<Box<dyn Plugin>> = vec![
+    /// The plugins that are switched on, and the check of rights that are granted, which always is.
+    pub fn new(authorization: Arc<Authorization>, switches: &Switches) -> Self {
+        let mut plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
-            Box::new(node_restriction::NodeRestriction),
+            Box::new(node_restriction::NodeRestriction(authorization.clone())),
             Box::new(taint_nodes_by_condition::TaintNodesByCondition),
             Box::new(priority::Priority),
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
             Box::new(default_storage_class::DefaultStorageClass),
             Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+            Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClass),
             Box::new(certificate_approval::CertificateApproval(authorization.clone())),
             Box::new(certificate_signing::CertificateSigning(authorization.clone())),
             Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(deny_service_external_ips::DenyServiceExternalIps),
-            Box::new(rbac_escalation::RbacEscalation(authorization)),
         ];
-        Self { plugins, quota: resource_quota::ResourceQuota::new() }
+        plugins.retain(|p| switches.is_on(p.name()));
+        plugins.push(Box::new(rbac_escalation::RbacEscalation(authorization)));
+        let quota = switches.is_on(resource_quota::ResourceQuota::NAME);
+        Self { plugins, quota: quota.then(resource_quota::ResourceQuota::new) }
     }
 
     /// The first round; the first refusal ends the write.
@@ -190,17 +208,22 @@ impl Chain {
         for p in &self.plugins {
             p.validate(registry, attributes).await?;
         }
-        self.quota.charge(registry, attributes).await
+        match &self.quota {
+            Some(quota) => quota.charge(registry, attributes).await,
+            None => Ok(Charges::default()),
+        }
     }
 
     /// Gives back what was charged for a write that failed.
     pub async fn refund(&self, registry: &Registry, charges: Charges) {
-        self.quota.refund(registry, charges).await;
+        if let Some(quota) = &self.quota {
+            quota.refund(registry, charges).await;
+        }
     }
 
     /// The names of the plugins in force.
     pub fn names(&self) -> Vec<&'static str> {
         let plugins = self.plugins.iter().map(|p| p.name());
-        plugins.chain([resource_quota::ResourceQuota::NAME]).collect()
+        plugins.chain(self.quota.as_ref().map(|_| resource_quota::ResourceQuota::NAME)).collect()
     }
 }

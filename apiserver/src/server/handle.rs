@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api_types::status::Status;
 use axum::body::Body;
@@ -19,12 +19,6 @@ use crate::endpoints::respond::{self, Answer};
 use crate::endpoints::{compress, dispatch, health, openid, snapshot};
 use crate::request::RequestInfo;
 use crate::request::query::Query;
-
-/// How long a request may take that is not meant to stay open.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Paths anybody may ask.
-const HEALTH_PATHS: [&str; 3] = ["/livez", "/readyz", "/healthz"];
 
 impl Server {
     /// Answers one request. Who asks comes as an extension: `Arc<UserInfo>` from inside the process,
@@ -66,10 +60,6 @@ impl Server {
             Some(user) => user,
             None => self.identify(connection, request.headers()).await?,
         };
-        let health = HEALTH_PATHS.iter().any(|p| info.path == *p || info.path.starts_with(&format!("{p}/")));
-        if health && let Some(answer) = health::answer(self, &info.path, query).await {
-            return Ok(answer);
-        }
         let user = match impersonation::impersonate(&user, request.headers(), self.authorizer()) {
             Ok(Some(other)) => other,
             Ok(None) => user,
@@ -81,11 +71,11 @@ impl Server {
         if info.is_long_running() {
             return self.route(info, query, user, request).await;
         }
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.route(info, query, user, request)).await {
+        match tokio::time::timeout(self.request_timeout, self.route(info, query, user, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Status::timeout(format!(
                 "Timeout: request did not complete within the allowed duration of {}s",
-                REQUEST_TIMEOUT.as_secs()
+                self.request_timeout.as_secs_f64()
             ))),
         }
     }
@@ -127,6 +117,7 @@ impl Server {
         if info.is_long_running()
             || (vital && user.node().is_some())
             || user.is_in("system:masters") && !info.is_resource
+            || !info.is_resource && health::serves(&info.path)
         {
             return Ok(None);
         }
@@ -146,6 +137,9 @@ impl Server {
     ) -> Answer {
         if info.is_resource {
             return dispatch(self, info, user, request).await;
+        }
+        if let Some(answer) = health::answer(self, &info.path, query).await {
+            return Ok(answer);
         }
         // What is left needs no body, and a body cannot be shared between threads.
         let (parts, _) = request.into_parts();

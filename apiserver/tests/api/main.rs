@@ -43,6 +43,7 @@ mod secrets;
 mod services;
 mod snapshots;
 mod store_away;
+mod switching;
 mod tokens;
 mod updating;
 mod validation;

@@ -161,7 +161,40 @@ async fn health_and_metrics() {
     }
     let verbose = api.get("/readyz?verbose").await;
     let text = String::from_utf8_lossy(&verbose.raw);
-    assert!(text.contains("[+]ping ok") && text.ends_with("readyz check passed\n"), "{text}");
+    let ready = [
+        "ping",
+        "log",
+        "etcd",
+        "etcd-readiness",
+        "informer-sync",
+        "poststarthook/start-system-namespaces-controller",
+        "poststarthook/start-service-ip-repair-controllers",
+        "poststarthook/rbac/bootstrap-roles",
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        "poststarthook/priority-and-fairness-config-producer",
+        "poststarthook/start-kubernetes-service-cidr-controller",
+        "poststarthook/bootstrap-controller",
+        "autoregister-completion",
+        "shutdown",
+    ];
+    let lines: String = ready.iter().map(|name| format!("[+]{name} ok\n")).collect();
+    assert_eq!(text, format!("{lines}readyz check passed\n"));
+    for name in ready {
+        assert_eq!(api.get(&format!("/readyz/{name}")).await.code, 200, "{name}");
+    }
+    let text = api.get("/livez?verbose&exclude=etcd&exclude=b&exclude=a").await;
+    let text = String::from_utf8_lossy(&text.raw).into_owned();
+    assert!(text.contains("[+]etcd excluded: ok\n") && !text.contains("etcd-readiness"), "{text}");
+    let warned =
+        "warn: some health checks cannot be excluded: no matches for \"a\",\"b\"\nlivez check passed\n";
+    assert!(text.ends_with(warned), "{text}");
+    for path in ["/livez/informer-sync", "/livez/shutdown", "/healthz/etcd-readiness", "/readyz/nope"] {
+        assert_eq!(api.get(path).await.code, 404, "{path}");
+    }
+    // The reasons are for those who may read them.
+    let anonymous = api.acting(apiserver::UserInfo::anonymous());
+    assert_eq!(anonymous.get("/readyz?verbose").await.code, 200);
+    anonymous.get("/readyz/etcd").await.refused(403, "Forbidden");
     api.get(MAPS).await.ok();
     api.post(MAPS, &configmap("a")).await.created();
     let watch = api.watch(&format!("{MAPS}?watch=1")).await;
