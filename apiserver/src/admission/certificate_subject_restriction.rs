@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 
 use super::certificate_signers::{is_request, subject};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct CertificateSubjectRestriction;
@@ -17,6 +17,10 @@ const MASTERS: &str = "system:masters";
 impl Plugin for CertificateSubjectRestriction {
     fn name(&self) -> &'static str {
         "CertificateSubjectRestriction"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Validate
     }
 
     async fn validate(&self, _registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {

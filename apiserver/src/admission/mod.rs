@@ -27,6 +27,7 @@ mod switches;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api_types::catalog::Kind;
 use api_types::meta;
@@ -38,6 +39,7 @@ use crate::authn::UserInfo;
 use crate::authz::Authorization;
 use crate::cache::CachedObject;
 use crate::registry::{Registry, Write};
+use crate::server::metrics::admission::{Admission, Durations, Round};
 pub use resource_quota::Charges;
 pub use switches::Switches;
 
@@ -130,11 +132,27 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// In which rounds a plugin has a say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// In the first, that may change the object.
+    Admit,
+    /// In the second, that only judges.
+    Validate,
+    /// In both.
+    Both,
+}
+
 /// One rule about writes. Must not write anything itself.
 #[async_trait]
 pub trait Plugin: Send + Sync {
     /// Its name in `--enable-admission-plugins`.
     fn name(&self) -> &'static str;
+
+    /// In which rounds it is asked.
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
+    }
 
     /// Changes or refuses the write, before the object is validated.
     async fn admit(&self, _registry: &Registry, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
@@ -157,16 +175,46 @@ fn cached(registry: &Registry, kind: &Kind, namespace: &str) -> Result<Vec<Arc<C
     Ok(snapshot.range(&kind.key(namespace, ""), None).cloned().collect())
 }
 
-/// The plugins in their order, and the quota after all of them.
+/// Laps of a round: one look at the clock between two plugins.
+struct Clock {
+    start: Instant,
+    last: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let start = Instant::now();
+        Self { start, last: start }
+    }
+
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.last, Instant::now());
+        self.last - before
+    }
+
+    fn all(&self) -> Duration {
+        self.last - self.start
+    }
+}
+
+/// A plugin that is in force, and how long it takes.
+struct Link {
+    plugin: Box<dyn Plugin>,
+    durations: Durations,
+}
+
+/// The plugins in their order, then the check of rights that are granted, and the quota after all of them.
 pub struct Chain {
-    plugins: Vec<Box<dyn Plugin>>,
-    quota: Option<resource_quota::ResourceQuota>,
+    plugins: Vec<Link>,
+    escalation: rbac_escalation::RbacEscalation,
+    quota: Option<(resource_quota::ResourceQuota, Durations)>,
+    steps: Durations,
 }
 
 impl Chain {
     /// The plugins that are switched on, and the check of rights that are granted, which always is.
-    pub fn new(authorization: Arc<Authorization>, switches: &Switches) -> Self {
-        let mut plugins: Vec<Box<dyn Plugin>> = vec![
+    pub fn new(authorization: Arc<Authorization>, switches: &Switches, metrics: &Admission) -> Self {
+        let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
@@ -184,18 +232,37 @@ impl Chain {
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(deny_service_external_ips::DenyServiceExternalIps),
         ];
-        plugins.retain(|p| switches.is_on(p.name()));
-        plugins.push(Box::new(rbac_escalation::RbacEscalation(authorization)));
-        let quota = switches.is_on(resource_quota::ResourceQuota::NAME);
-        Self { plugins, quota: quota.then(resource_quota::ResourceQuota::new) }
+        let link = |plugin: Box<dyn Plugin>| {
+            let name = plugin.name();
+            switches.is_on(name).then(|| Link { plugin, durations: metrics.of_plugin(name) })
+        };
+        let quota = resource_quota::ResourceQuota::NAME;
+        Self {
+            plugins: plugins.into_iter().filter_map(link).collect(),
+            escalation: rbac_escalation::RbacEscalation(authorization),
+            quota: (switches.is_on(quota))
+                .then(|| (resource_quota::ResourceQuota::new(), metrics.of_plugin(quota))),
+            steps: metrics.of_steps(),
+        }
     }
 
     /// The first round; the first refusal ends the write.
     pub async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        for p in &self.plugins {
-            p.admit(registry, attributes).await?;
+        let (operation, mut clock) = (attributes.operation.name(), Clock::start());
+        let mut admitted = Ok(());
+        for Link { plugin, durations } in &self.plugins {
+            if plugin.rounds() == Rounds::Validate {
+                continue;
+            }
+            admitted = plugin.admit(registry, attributes).await;
+            durations.took(operation, Round::Admit, admitted.is_err(), clock.lap());
+            if admitted.is_err() {
+                break;
+            }
         }
-        Ok(())
+        self.steps.took(operation, Round::Admit, admitted.is_err(), clock.all());
+        admitted?;
+        self.escalation.admit(registry, attributes).await
     }
 
     /// The second round; the first refusal ends the write. Gives what quotas were charged, to be given back by
@@ -205,25 +272,43 @@ impl Chain {
         registry: &Registry,
         attributes: &Attributes<'_>,
     ) -> Result<Charges, Status> {
-        for p in &self.plugins {
-            p.validate(registry, attributes).await?;
+        let (operation, mut clock) = (attributes.operation.name(), Clock::start());
+        let judged = self.judge(registry, attributes, &mut clock).await;
+        self.steps.took(operation, Round::Validate, judged.is_err(), clock.all());
+        judged
+    }
+
+    async fn judge(
+        &self,
+        registry: &Registry,
+        attributes: &Attributes<'_>,
+        clock: &mut Clock,
+    ) -> Result<Charges, Status> {
+        let operation = attributes.operation.name();
+        for Link { plugin, durations } in &self.plugins {
+            if plugin.rounds() == Rounds::Admit {
+                continue;
+            }
+            let judged = plugin.validate(registry, attributes).await;
+            durations.took(operation, Round::Validate, judged.is_err(), clock.lap());
+            judged?;
         }
-        match &self.quota {
-            Some(quota) => quota.charge(registry, attributes).await,
-            None => Ok(Charges::default()),
-        }
+        let Some((quota, durations)) = &self.quota else { return Ok(Charges::default()) };
+        let charged = quota.charge(registry, attributes).await;
+        durations.took(operation, Round::Validate, charged.is_err(), clock.lap());
+        charged
     }
 
     /// Gives back what was charged for a write that failed.
     pub async fn refund(&self, registry: &Registry, charges: Charges) {
-        if let Some(quota) = &self.quota {
+        if let Some((quota, _)) = &self.quota {
             quota.refund(registry, charges).await;
         }
     }
 
     /// The names of the plugins in force.
     pub fn names(&self) -> Vec<&'static str> {
-        let plugins = self.plugins.iter().map(|p| p.name());
+        let plugins = self.plugins.iter().map(|link| link.plugin.name());
         plugins.chain(self.quota.as_ref().map(|_| resource_quota::ResourceQuota::NAME)).collect()
     }
 }

@@ -7,7 +7,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::{Registry, parse_stored};
 
 pub struct PersistentVolumeClaimResize;
@@ -18,6 +18,10 @@ const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 impl Plugin for PersistentVolumeClaimResize {
     fn name(&self) -> &'static str {
         "PersistentVolumeClaimResize"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Validate
     }
 
     async fn validate(&self, registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {

@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::registry::allocate::{Allocators, Ranges};
 use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
 use crate::storage::etcd::{EtcdOptions, EtcdStorage};
+use crate::storage::measured::Measured;
 use crate::storage::{Storage, StorageError};
 
 /// Where objects are kept.
@@ -161,6 +162,8 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         }
         Datastore::Opened(store) => store.0,
     };
+    let metrics = metrics::Metrics::default();
+    let storage: Arc<dyn Storage> = Arc::new(Measured::new(storage, metrics.store().clone()));
     let resources = catalog::all()
         .iter()
         .filter(|k| k.conversion.is_none() && !k.computed)
@@ -175,7 +178,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
     let tasks = TaskTracker::new();
     let allocators = Allocators::new(ranges, storage.clone(), cache.clone(), tasks.clone());
     let authorizer = authz::build(&cache, &tasks, &stop);
-    let chain = admission::Chain::new(authorizer.clone(), &config.admission);
+    let chain = admission::Chain::new(authorizer.clone(), &config.admission, metrics.admission());
     let registry = Arc::new(Registry::new(storage.clone(), cache, chain, allocators));
     let pem = |(path, why)| BuildError::Pem { path, why };
     let tokens = config.service_accounts.map(Tokens::new).transpose().map_err(pem)?.map(Arc::new);
@@ -199,7 +202,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         request_timeout: config.request_timeout,
         hooks: Hooks::default(),
         log_check: LogCheck::default(),
-        metrics: metrics::Metrics::default(),
+        metrics,
         stop,
         tasks,
     };

@@ -12,8 +12,8 @@ use tokio::sync::SemaphorePermit;
 
 use super::Server;
 use crate::authn::impersonation::{self, ImpersonationError};
-use crate::authn::{ConnectionIdentity, UserInfo};
-use crate::authz::{self, Attributes, Forbidden};
+use crate::authn::{AuthnError, ConnectionIdentity, UserInfo};
+use crate::authz::{Attributes, Decision, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
 use crate::endpoints::{compress, dispatch, health, openid, snapshot};
@@ -56,10 +56,16 @@ impl Server {
     async fn checked(self: &Arc<Self>, info: &RequestInfo, query: &Query, request: Request<Body>) -> Answer {
         let known = request.extensions().get::<Arc<UserInfo>>().cloned();
         let connection = request.extensions().get::<Arc<ConnectionIdentity>>().cloned();
+        let started = Instant::now();
         let user = match known {
             Some(user) => user,
-            None => self.identify(connection, request.headers()).await?,
+            None => self.identify(connection, request.headers()).await.map_err(|e| {
+                self.metrics.filters().unauthenticated(!matches!(e, AuthnError::Missing), started.elapsed());
+                tracing::debug!(error = %crate::registry::chain(&e), "a request is unauthenticated");
+                Status::unauthorized()
+            })?,
         };
+        self.metrics.filters().authenticated(&user.name, started.elapsed());
         let user = match impersonation::impersonate(&user, request.headers(), self.authorizer()) {
             Ok(Some(other)) => other,
             Ok(None) => user,
@@ -73,10 +79,13 @@ impl Server {
         }
         match tokio::time::timeout(self.request_timeout, self.route(info, query, user, request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Status::timeout(format!(
-                "Timeout: request did not complete within the allowed duration of {}s",
-                self.request_timeout.as_secs_f64()
-            ))),
+            Err(_) => {
+                self.metrics.terminated(info, StatusCode::GATEWAY_TIMEOUT);
+                Err(Status::timeout(format!(
+                    "Timeout: request did not complete within the allowed duration of {}s",
+                    self.request_timeout.as_secs_f64()
+                )))
+            }
         }
     }
 
@@ -84,11 +93,8 @@ impl Server {
         &self,
         connection: Option<Arc<ConnectionIdentity>>,
         headers: &http::HeaderMap,
-    ) -> Result<Arc<UserInfo>, Status> {
-        self.authenticator.authenticate(connection.as_deref(), headers).await.map_err(|e| {
-            tracing::debug!(error = %crate::registry::chain(&e), "a request is unauthenticated");
-            Status::unauthorized()
-        })
+    ) -> Result<Arc<UserInfo>, AuthnError> {
+        self.authenticator.authenticate(connection.as_deref(), headers).await
     }
 
     fn authorize(&self, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
@@ -108,7 +114,15 @@ impl Server {
         } else {
             Attributes::path(user, info.verb, &info.path)
         };
-        authz::require(self.authorizer(), &attributes).map_err(forbidden)
+        let started = Instant::now();
+        let decision = self.authorizer().authorize(&attributes);
+        self.metrics.filters().authorized(&decision, started.elapsed());
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(Forbidden::new(&attributes, &reason)))
+            }
+        }
     }
 
     /// A place among the requests in flight. What keeps the cluster alive needs none.
@@ -123,7 +137,7 @@ impl Server {
         }
         let slots = if info.is_read_only() { &self.read_slots } else { &self.write_slots };
         slots.try_acquire().map(Some).map_err(|_| {
-            self.metrics.refused(info);
+            self.metrics.terminated(info, StatusCode::TOO_MANY_REQUESTS);
             Status::too_many_requests("Too many requests, please try again later.", 1)
         })
     }
@@ -162,7 +176,7 @@ impl Server {
         }
         match info.path.as_str() {
             snapshot::PATH => snapshot::answer(self).await,
-            "/metrics" => Ok(self.metrics.answer(self)),
+            "/metrics" => Ok(self.metrics.answer(self).await),
             "/" => Ok(respond::json(StatusCode::OK, &root_paths())),
             path if discovery::serves(path) => Err(Status::no_such_path()),
             _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),

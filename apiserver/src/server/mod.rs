@@ -87,6 +87,11 @@ impl Server {
         &self.hooks
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &metrics::Metrics {
+        &self.metrics
+    }
+
     /// Whether the log can be written.
     pub fn log_check(&self) -> &LogCheck {
         &self.log_check
