@@ -111,6 +111,11 @@ pub fn etcd_options(args: &StoreArgs) -> Option<EtcdOptions> {
     })
 }
 
+/// The names of a list; an empty list may be written as an empty name.
+fn given(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| !name.is_empty()).cloned().collect()
+}
+
 /// Opens the store and serves the API.
 pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) -> Result<Running> {
     let paths = Paths::from(&args.dirs);
@@ -136,8 +141,8 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         request_timeout: args.request_timeout,
         anonymous_auth: args.anonymous_auth,
         admission: apiserver::AdmissionSwitches {
-            enable: args.enable_admission_plugins.clone(),
-            disable: args.disable_admission_plugins.clone(),
+            enable: given(&args.enable_admission_plugins),
+            disable: given(&args.disable_admission_plugins),
         },
         service_accounts: Some(apiserver::ServiceAccountConfig {
             signing_key: args

@@ -154,7 +154,8 @@ impl Packing {
 }
 
 /// What collects the changed page.
-type Rewriter = HtmlRewriter<'static, Box<dyn FnMut(&[u8]) + Send>>;
+type Sink = Box<dyn FnMut(&[u8]) + Send>;
+type Rewriter = HtmlRewriter<'static, Sink>;
 
 struct Page {
     /// Gone when the page could not be read on: the rest passes unchanged.
@@ -170,7 +171,7 @@ impl Page {
     fn new(proxy: Proxy, packing: Packing, body: BodyDataStream) -> Self {
         let out = Out::default();
         let sink = out.clone();
-        let sink: Box<dyn FnMut(&[u8]) + Send> = Box::new(move |piece| sink.lock().extend_from_slice(piece));
+        let sink: Sink = Box::new(move |piece| sink.lock().extend_from_slice(piece));
         let memory = MemorySettings::new()
             .with_max_allowed_memory_usage(MAX_MEMORY)
             .with_graceful_bail_out_on_memory_limit_exceeded(true);
