@@ -6,6 +6,7 @@
 //! slices and attachments when they name it; node, lease and CSI node when they have its name.
 
 mod follow;
+mod named;
 mod pod_refs;
 pub mod references;
 mod volume_refs;
@@ -235,46 +236,6 @@ fn get_only(a: &Attributes<'_>) -> Result<(), Decision> {
     Ok(())
 }
 
-fn node_object(node: &str, a: &Attributes<'_>) -> Decision {
-    match (a.subresource, a.verb) {
-        // Restricted to its own node at admission.
-        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Decision::ALLOW,
-        ("", "get" | "list" | "watch") => match a.name {
-            name if name == node => Decision::ALLOW,
-            "" => no(format!("node '{node}' cannot read all nodes, only its own Node object")),
-            name => no(format!("node '{node}' cannot read '{name}', only its own Node object")),
-        },
-        _ => no(""),
-    }
-}
-
-fn lease(node: &str, a: &Attributes<'_>) -> Decision {
-    if !matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") {
-        return no("can only get, create, update, patch, or delete a node lease");
-    }
-    if a.namespace != "kube-node-lease" {
-        return no("can only access leases in the \"kube-node-lease\" system namespace");
-    }
-    // The name of what is created is checked at admission.
-    if a.verb != "create" && a.name != node {
-        return no("can only access node lease with the same name as the requesting node");
-    }
-    Decision::ALLOW
-}
-
-fn csi_node(node: &str, a: &Attributes<'_>) -> Decision {
-    if !matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") {
-        return no("can only get, create, update, patch, or delete a CSINode");
-    }
-    if !a.subresource.is_empty() {
-        return no("cannot authorize CSINode subresources");
-    }
-    if a.verb != "create" && a.name != node {
-        return no("can only access CSINode with the same name as the requesting node");
-    }
-    Decision::ALLOW
-}
-
 impl Authorizer for NodeAuthorizer {
     fn authorize(&self, a: &Attributes<'_>) -> Decision {
         let Some(node) = a.user.node() else { return no("") };
@@ -292,10 +253,10 @@ impl Authorizer for NodeAuthorizer {
             ("", "persistentvolumes") => self.volume(node, a),
             ("storage.k8s.io", "volumeattachments") => self.attachment(node, a),
             ("resource.k8s.io", "resourceclaims") => self.get(node, RefKind::ResourceClaim, a),
-            ("", "nodes") => node_object(node, a),
+            ("", "nodes") => named::node_object(node, a),
             ("", "pods") => self.pod(node, a),
-            ("coordination.k8s.io", "leases") => lease(node, a),
-            ("storage.k8s.io", "csinodes") => csi_node(node, a),
+            ("coordination.k8s.io", "leases") => named::lease(node, a),
+            ("storage.k8s.io", "csinodes") => named::csi_node(node, a),
             ("resource.k8s.io", "resourceslices") => self.resource_slice(node, a),
             _ => self.by_rules(a),
         }

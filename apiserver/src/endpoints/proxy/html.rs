@@ -3,14 +3,11 @@
 //! A page is changed while it streams, packed or not, in bounded memory: one that needs more (a tag of a megabyte) goes
 //! on unchanged from there. Pages are taken for UTF-8, as upstream takes them.
 
-use std::io::Write;
 use std::mem;
 use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::{DeflateDecoder, DeflateEncoder, GzEncoder, MultiGzDecoder};
 use futures::{StreamExt, stream};
 use http::{Response, header};
 use lol_html::send::{Element, HtmlRewriter, Settings};
@@ -18,13 +15,10 @@ use lol_html::{MemorySettings, element};
 use parking_lot::Mutex;
 
 use super::links::Proxy;
+use super::packing::Packing;
 
 /// What a page may take while it is changed.
 const MAX_MEMORY: usize = 1024 * 1024;
-/// Packed pages are unpacked so much at a time: they grow a thousandfold at most.
-const PACKED_STEP: usize = 512;
-/// Changed pages are passed on in pieces of about this size.
-const PIECE: usize = 32 * 1024;
 
 /// Which attributes of which tags are links; upstream's table.
 const LINKS: [(&str, &[&str]); 25] = [
@@ -64,19 +58,10 @@ pub fn rewrite(mut answer: Response<Body>, proxy: &Proxy) -> Response<Body> {
     if media != "text/html" {
         return answer;
     }
-    let packing = match text(header::CONTENT_ENCODING) {
-        "" => Packing::None,
-        "gzip" => {
-            Packing::Gzip(MultiGzDecoder::new(Vec::new()), GzEncoder::new(Vec::new(), Compression::default()))
-        }
-        "deflate" => Packing::Deflate(
-            DeflateDecoder::new(Vec::new()),
-            DeflateEncoder::new(Vec::new(), Compression::default()),
-        ),
-        other => {
-            tracing::debug!(encoding = other, "a proxied page is packed in an unknown way and left as it is");
-            return answer;
-        }
+    let encoding = text(header::CONTENT_ENCODING);
+    let Some(packing) = Packing::of(encoding) else {
+        tracing::debug!(encoding, "a proxied page is packed in an unknown way and left as it is");
+        return answer;
     };
     // It is not known any more.
     answer.headers_mut().remove(header::CONTENT_LENGTH);
@@ -87,70 +72,6 @@ pub fn rewrite(mut answer: Response<Body>, proxy: &Proxy) -> Response<Body> {
             page.next().await.map(|piece| (piece, page))
         }))
     })
-}
-
-/// How a page is packed: what unpacks it, and what packs it again.
-enum Packing {
-    None,
-    Gzip(MultiGzDecoder<Vec<u8>>, GzEncoder<Vec<u8>>),
-    Deflate(DeflateDecoder<Vec<u8>>, DeflateEncoder<Vec<u8>>),
-}
-
-impl Packing {
-    /// How much is taken at a time.
-    fn step(&self) -> usize {
-        if matches!(self, Self::None) { PIECE } else { PACKED_STEP }
-    }
-
-    fn unpack(&mut self, packed: &[u8]) -> std::io::Result<Vec<u8>> {
-        let taken = |plain: &mut Vec<u8>| mem::take(plain);
-        match self {
-            Self::None => Ok(packed.to_vec()),
-            Self::Gzip(unpacker, _) => {
-                unpacker.write_all(packed)?;
-                Ok(taken(unpacker.get_mut()))
-            }
-            Self::Deflate(unpacker, _) => {
-                unpacker.write_all(packed)?;
-                Ok(taken(unpacker.get_mut()))
-            }
-        }
-    }
-
-    /// What is left to unpack at the end. A page that was cut is an error, where its packing tells.
-    fn unpack_rest(&mut self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(Vec::new()),
-            Self::Gzip(unpacker, _) => {
-                unpacker.try_finish()?;
-                Ok(mem::take(unpacker.get_mut()))
-            }
-            Self::Deflate(unpacker, _) => {
-                unpacker.try_finish()?;
-                Ok(mem::take(unpacker.get_mut()))
-            }
-        }
-    }
-
-    fn pack(&mut self, plain: Vec<u8>, last: bool) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(plain),
-            Self::Gzip(_, packer) => {
-                packer.write_all(&plain)?;
-                if last {
-                    packer.try_finish()?;
-                }
-                Ok(mem::take(packer.get_mut()))
-            }
-            Self::Deflate(_, packer) => {
-                packer.write_all(&plain)?;
-                if last {
-                    packer.try_finish()?;
-                }
-                Ok(mem::take(packer.get_mut()))
-            }
-        }
-    }
 }
 
 /// What collects the changed page.
@@ -263,9 +184,11 @@ fn lead(proxy: &Proxy, tag: &mut Element<'_, '_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
 
+    use flate2::Compression;
     use flate2::read::{DeflateDecoder, GzDecoder};
+    use flate2::write::{DeflateEncoder, GzEncoder};
     use http::HeaderValue;
     use http_body_util::BodyExt;
 

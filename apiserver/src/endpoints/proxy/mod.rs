@@ -5,6 +5,7 @@ pub mod carry;
 mod html;
 mod insecure;
 mod links;
+mod packing;
 mod target;
 
 use api_types::status::Status;
