@@ -19,6 +19,7 @@ pub mod request;
 pub mod server;
 pub mod storage;
 
+pub use admission::Switches as AdmissionSwitches;
 pub use authn::UserInfo;
 pub use authn::service_account::{ServiceAccountConfig, Signer, legacy};
 pub use server::config::{BuildError, Built, Config, Datastore, OpenedStore, Running, build};

@@ -142,6 +142,11 @@ fn token_generator(key: &Path) -> Result<controllers::TokenGenerator> {
     }))
 }
 
+/// The names of a list; an empty list may be written as an empty name.
+fn given(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| !name.is_empty()).cloned().collect()
+}
+
 /// Opens the store and serves the API.
 pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) -> Result<Running> {
     let paths = Paths::from(&args.dirs);
@@ -163,7 +168,13 @@ pub async fn api_server(args: &ServerArgs, pki: &Pki, stop: &CancellationToken) 
         service_network: args.service_cidr,
         node_ports: args.node_ports,
         history,
-        max_in_flight: (400, 200),
+        max_in_flight: (args.max_requests_inflight, args.max_mutating_requests_inflight),
+        request_timeout: args.request_timeout,
+        anonymous_auth: args.anonymous_auth,
+        admission: apiserver::AdmissionSwitches {
+            enable: given(&args.enable_admission_plugins),
+            disable: given(&args.disable_admission_plugins),
+        },
         service_accounts: Some(apiserver::ServiceAccountConfig {
             signing_key: signing_key(args, pki),
             keys: args.service_account_key_file.clone(),

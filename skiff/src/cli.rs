@@ -136,6 +136,25 @@ pub struct ServerArgs {
     /// A file of lines `token,user,uid[,"group1,group2"]`.
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// Admission plugins to be on in addition to those that are by default, comma-separated.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins to be off although they are on by default, comma-separated.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub disable_admission_plugins: Vec<String>,
+    /// Reads in flight at most; 0 is no bound.
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    pub max_requests_inflight: usize,
+    /// Writes in flight at most; 0 is no bound.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub max_mutating_requests_inflight: usize,
+    /// How long a request may take that is not meant to stay open.
+    #[arg(long, default_value = "1m0s", value_parser = parse_duration, value_name = "DURATION")]
+    pub request_timeout: Duration,
+    /// Whether requests without credentials are taken as those of system:anonymous.
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true,
+        action = clap::ArgAction::Set)]
+    pub anonymous_auth: bool,
     /// Minutes of history that is kept for watches and paged lists.
     #[arg(long, default_value_t = 5)]
     pub history_minutes: u64,
@@ -344,6 +363,13 @@ fn parse_network(text: &str) -> Result<(Ipv4Addr, u8), String> {
     Ok((ip, prefix))
 }
 
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text} is no duration, such as 1m30s");
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    let duration = Duration::try_from(duration).map_err(|_| "it must not be negative".to_owned())?;
+    if duration.is_zero() { Err("it must be longer than nothing".into()) } else { Ok(duration) }
+}
+
 fn parse_ports(text: &str) -> Result<(u16, u16), String> {
     let (first, last) = text.split_once('-').ok_or("expected FIRST-LAST, such as 30000-32767")?;
     let port = |t: &str| t.trim().parse::<u16>().map_err(|_| format!("{t} is no port"));
@@ -378,6 +404,36 @@ mod tests {
         assert_eq!(parse_period("1h30m"), Ok(Duration::from_secs(5400)));
         for text in ["", "0s", "-1h", "soon", "5"] {
             assert!(parse_period(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("1m0s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for wrong in ["-1s", "0s", "soon", "60", ""] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_api_servers_switches_are_the_same_everywhere() {
+        let flags = "--enable-admission-plugins=NodeRestriction,Priority --disable-admission-plugins LimitRanger \
+             --max-requests-inflight 7 --anonymous-auth=false --request-timeout=5s";
+        for command in ["apiserver", "server", "up", "run"] {
+            let line = ["skiff", command].into_iter().chain(flags.split_whitespace());
+            let server = match Cli::parse_from(line).command {
+                Command::Apiserver(args) | Command::Server(args) => args,
+                Command::Up(args) => args.run.server,
+                Command::Run(args) => args.server,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(server.enable_admission_plugins, ["NodeRestriction", "Priority"]);
+            assert_eq!(server.disable_admission_plugins, ["LimitRanger"]);
+            assert_eq!((server.max_requests_inflight, server.max_mutating_requests_inflight), (7, 200));
+            assert!(!server.anonymous_auth);
+            assert_eq!(server.request_timeout, Duration::from_secs(5));
         }
     }
 

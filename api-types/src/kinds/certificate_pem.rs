@@ -1,10 +1,24 @@
 //! What a certificate request and its answer carry: PEM around DER, as Go's parsers judge it.
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA1_ASN1, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1,
+    ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA1_ASN1,
+    ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm,
+    UnparsedPublicKey,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+
+const P256: &str = "1.2.840.10045.3.1.7";
+const P384: &str = "1.3.132.0.34";
+const P521: &str = "1.3.132.0.35";
+const SHA1: &str = "1.2.840.10045.4.1";
+const SHA256: &str = "1.2.840.10045.4.3.2";
+const SHA384: &str = "1.2.840.10045.4.3.3";
+const SHA512: &str = "1.2.840.10045.4.3.4";
 
 /// Why a request cannot be signed; `encoded` is the base64 of its PEM.
 pub fn request(encoded: &str) -> Result<(), String> {
@@ -18,7 +32,38 @@ pub fn request(encoded: &str) -> Result<(), String> {
     if !rest.is_empty() {
         return Err("asn1: syntax error: trailing data".into());
     }
-    request.verify_signature().map_err(|_| signature_error(&request).to_owned())
+    let verified = match ecdsa(&request) {
+        Some(algorithm) => verify(&request, algorithm),
+        None => request.verify_signature().is_ok(),
+    };
+    if verified { Ok(()) } else { Err(signature_error(&request).to_owned()) }
+}
+
+/// How a signature by a key on one of Go's curves is verified: upstream takes any hash with any curve.
+fn ecdsa(request: &X509CertificationRequest<'_>) -> Option<&'static EcdsaVerificationAlgorithm> {
+    let key = &request.certification_request_info.subject_pki.algorithm;
+    let curve = key.parameters.as_ref()?.as_oid().ok()?.to_id_string();
+    let signature = request.signature_algorithm.algorithm.to_id_string();
+    Some(match (curve.as_str(), signature.as_str()) {
+        (P256, SHA1) => &ECDSA_P256_SHA1_ASN1,
+        (P256, SHA256) => &ECDSA_P256_SHA256_ASN1,
+        (P256, SHA384) => &ECDSA_P256_SHA384_ASN1,
+        (P256, SHA512) => &ECDSA_P256_SHA512_ASN1,
+        (P384, SHA256) => &ECDSA_P384_SHA256_ASN1,
+        (P384, SHA384) => &ECDSA_P384_SHA384_ASN1,
+        (P384, SHA512) => &ECDSA_P384_SHA512_ASN1,
+        (P521, SHA1) => &ECDSA_P521_SHA1_ASN1,
+        (P521, SHA256) => &ECDSA_P521_SHA256_ASN1,
+        (P521, SHA384) => &ECDSA_P521_SHA384_ASN1,
+        (P521, SHA512) => &ECDSA_P521_SHA512_ASN1,
+        _ => return None,
+    })
+}
+
+fn verify(request: &X509CertificationRequest<'_>, algorithm: &'static EcdsaVerificationAlgorithm) -> bool {
+    let info = &request.certification_request_info;
+    let key = UnparsedPublicKey::new(algorithm, &info.subject_pki.subject_public_key.data);
+    key.verify(info.raw, &request.signature_value.data).is_ok()
 }
 
 /// Go's words for a wrong signature, which depend on the kind of key.

@@ -6,7 +6,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 
 use super::certificate_signers::{is_request, may_act, signer};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::authz::Authorization;
 use crate::registry::Registry;
 
@@ -16,6 +16,10 @@ pub struct CertificateApproval(pub Arc<Authorization>);
 impl Plugin for CertificateApproval {
     fn name(&self) -> &'static str {
         "CertificateApproval"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Validate
     }
 
     async fn validate(&self, _registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {

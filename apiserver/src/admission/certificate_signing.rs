@@ -7,7 +7,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 
 use super::certificate_signers::{is_request, may_act, signer};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::authz::Authorization;
 use crate::registry::Registry;
 
@@ -17,6 +17,10 @@ pub struct CertificateSigning(pub Arc<Authorization>);
 impl Plugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Validate
     }
 
     async fn validate(&self, _registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {

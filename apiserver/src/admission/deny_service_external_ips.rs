@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Attributes, Plugin};
+use super::{Attributes, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct DenyServiceExternalIps;
@@ -14,6 +14,10 @@ pub struct DenyServiceExternalIps;
 impl Plugin for DenyServiceExternalIps {
     fn name(&self) -> &'static str {
         "DenyServiceExternalIPs"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Validate
     }
 
     async fn validate(&self, _registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {

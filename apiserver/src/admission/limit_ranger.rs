@@ -11,7 +11,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Attributes, Operation, Plugin, cached};
+use super::{Attributes, Operation, Plugin, Rounds, cached};
 use crate::registry::{Registry, parse_stored};
 
 pub struct LimitRanger;
@@ -22,6 +22,10 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 impl Plugin for LimitRanger {
     fn name(&self) -> &'static str {
         "LimitRanger"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Both
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

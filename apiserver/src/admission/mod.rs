@@ -8,6 +8,7 @@ mod certificate_approval;
 mod certificate_signers;
 mod certificate_signing;
 mod certificate_subject_restriction;
+mod chain;
 mod default_classes;
 mod default_ingress_class;
 mod default_storage_class;
@@ -17,12 +18,14 @@ mod limit_ranger;
 mod mountable_secrets;
 mod namespace_lifecycle;
 mod node_restriction;
+mod persistent_volume_claim_resize;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
+mod switches;
 mod taint_nodes_by_condition;
 
 use std::sync::Arc;
@@ -34,10 +37,11 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::authn::UserInfo;
-use crate::authz::Authorization;
 use crate::cache::CachedObject;
 use crate::registry::{Registry, Write};
+pub use chain::Chain;
 pub use resource_quota::Charges;
+pub use switches::Switches;
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,18 @@ pub enum Operation {
     Update,
     /// It goes.
     Delete,
+}
+
+impl Operation {
+    /// Its name in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// What a plugin sees of a write.
@@ -116,11 +132,27 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// In which rounds a plugin has a say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    /// In the first, that may change the object.
+    Admit,
+    /// In the second, that only judges.
+    Validate,
+    /// In both.
+    Both,
+}
+
 /// One rule about writes. Must not write anything itself.
 #[async_trait]
 pub trait Plugin: Send + Sync {
     /// Its name in `--enable-admission-plugins`.
     fn name(&self) -> &'static str;
+
+    /// In which rounds it is asked.
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
+    }
 
     /// Changes or refuses the write, before the object is validated.
     async fn admit(&self, _registry: &Registry, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
@@ -141,67 +173,4 @@ fn cached(registry: &Registry, kind: &Kind, namespace: &str) -> Result<Vec<Arc<C
         return Ok(Vec::new());
     }
     Ok(snapshot.range(&kind.key(namespace, ""), None).cloned().collect())
-}
-
-/// The plugins in their order, and the quota after all of them.
-pub struct Chain {
-    plugins: Vec<Box<dyn Plugin>>,
-    quota: resource_quota::ResourceQuota,
-}
-
-impl Chain {
-    /// The plugins that are always in force.
-    pub fn new(authorization: Arc<Authorization>) -> Self {
-        let plugins: Vec<Box<dyn Plugin>> = vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle),
-            Box::new(limit_ranger::LimitRanger),
-            Box::new(service_account::ServiceAccount),
-            Box::new(node_restriction::NodeRestriction),
-            Box::new(taint_nodes_by_condition::TaintNodesByCondition),
-            Box::new(priority::Priority),
-            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
-            Box::new(default_storage_class::DefaultStorageClass),
-            Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
-            Box::new(runtime_class::RuntimeClass),
-            Box::new(certificate_approval::CertificateApproval(authorization.clone())),
-            Box::new(certificate_signing::CertificateSigning(authorization.clone())),
-            Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
-            Box::new(default_ingress_class::DefaultIngressClass),
-            Box::new(deny_service_external_ips::DenyServiceExternalIps),
-            Box::new(rbac_escalation::RbacEscalation(authorization)),
-        ];
-        Self { plugins, quota: resource_quota::ResourceQuota::new() }
-    }
-
-    /// The first round; the first refusal ends the write.
-    pub async fn admit(&self, registry: &Registry, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        for p in &self.plugins {
-            p.admit(registry, attributes).await?;
-        }
-        Ok(())
-    }
-
-    /// The second round; the first refusal ends the write. Gives what quotas were charged, to be given back by
-    /// [`Self::refund`] when nothing is written.
-    pub async fn validate(
-        &self,
-        registry: &Registry,
-        attributes: &Attributes<'_>,
-    ) -> Result<Charges, Status> {
-        for p in &self.plugins {
-            p.validate(registry, attributes).await?;
-        }
-        self.quota.charge(registry, attributes).await
-    }
-
-    /// Gives back what was charged for a write that failed.
-    pub async fn refund(&self, registry: &Registry, charges: Charges) {
-        self.quota.refund(registry, charges).await;
-    }
-
-    /// The names of the plugins in force.
-    pub fn names(&self) -> Vec<&'static str> {
-        let plugins = self.plugins.iter().map(|p| p.name());
-        plugins.chain([resource_quota::ResourceQuota::NAME]).collect()
-    }
 }

@@ -6,7 +6,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Plugin, cached};
+use super::{Attributes, Operation, Plugin, Rounds, cached};
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, parse_stored};
 
@@ -18,6 +18,10 @@ const GROUP: &str = "scheduling.k8s.io";
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
         "Priority"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Both
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -9,7 +9,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::cache::CachedObject;
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, parse_stored};
@@ -20,6 +20,10 @@ pub struct RuntimeClass;
 impl Plugin for RuntimeClass {
     fn name(&self) -> &'static str {
         "RuntimeClass"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Both
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

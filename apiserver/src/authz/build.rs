@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::node::{NodeAuthorizer, References};
+use super::node::{NodeAuthorizer, NodeCaches, References, VolumeSecrets};
 use super::rbac::{Rbac, RbacCaches, Rule};
 use super::{Attributes, Authorizer, Decision, PrivilegedGroup, Union, bootstrap};
 use crate::authn::UserInfo;
@@ -17,7 +17,8 @@ use crate::cache::{Cache, ResourceCache};
 pub struct Authorization {
     union: Union,
     rbac: Arc<Rbac>,
-    references: Option<Arc<References>>,
+    references: Option<(Arc<References>, Arc<VolumeSecrets>)>,
+    follows_volumes: bool,
     cache: Arc<Cache>,
     follows_roles: bool,
 }
@@ -49,8 +50,11 @@ impl Authorizer for Authorization {
             if self.follows_roles {
                 self.rbac.caught_up(self.cache.applied_revision()).await;
             }
-            if let Some(references) = &self.references {
+            if let Some((references, secrets)) = &self.references {
                 references.ready().await;
+                if self.follows_volumes {
+                    secrets.ready().await;
+                }
             }
         })
     }
@@ -63,11 +67,18 @@ pub fn build(cache: &Arc<Cache>, tasks: &TaskTracker, stop: &CancellationToken) 
     let rbac = Rbac::new();
     let mut authorizers: Vec<Arc<dyn Authorizer>> = vec![Arc::new(PrivilegedGroup)];
     let mut references = None;
-    if let Some(pods) = cache.resource("/registry/pods/") {
-        let refs = References::new();
-        authorizers.push(Arc::new(NodeAuthorizer::new(bootstrap::node_rules(), pods.clone(), refs.clone())));
-        references = Some(refs.clone());
-        tasks.spawn(after_ready(cache.clone(), stop.clone(), refs.run(pods.clone(), stop.clone())));
+    let mut follows_volumes = false;
+    if let Some(caches) = NodeCaches::of(cache) {
+        let (refs, secrets) = (References::new(), VolumeSecrets::new());
+        let follow = refs.clone().run(caches.pods.clone(), stop.clone());
+        tasks.spawn(after_ready(cache.clone(), stop.clone(), follow));
+        if let Some(volumes) = &caches.volumes {
+            follows_volumes = true;
+            let follow = secrets.clone().run(volumes.clone(), stop.clone());
+            tasks.spawn(after_ready(cache.clone(), stop.clone(), follow));
+        }
+        references = Some((refs.clone(), secrets.clone()));
+        authorizers.push(Arc::new(NodeAuthorizer::new(bootstrap::node_rules(), caches, refs, secrets)));
     }
     let caches = rbac_caches(cache);
     let follows_roles = caches.is_some();
@@ -79,6 +90,7 @@ pub fn build(cache: &Arc<Cache>, tasks: &TaskTracker, stop: &CancellationToken) 
         union: Union::new(authorizers),
         rbac,
         references,
+        follows_volumes,
         cache: cache.clone(),
         follows_roles,
     })

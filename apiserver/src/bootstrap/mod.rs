@@ -24,6 +24,7 @@ use crate::authz::bootstrap as policy;
 use crate::registry::read::Freshness;
 use crate::registry::{DeleteOptions, Part, UpdateOptions, Write, parse_stored};
 use crate::server::Server;
+use crate::server::hooks::{Hook, Hooks};
 
 /// Writes under way at once.
 const PARALLEL: usize = 64;
@@ -43,15 +44,28 @@ pub async fn run(server: &Arc<Server>, advertise: SocketAddr) -> Result<(), Stat
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure(server, namespaces, "", object, &write).await?;
     }
+    let hooks = server.hooks();
+    hooks.done(Hook::SystemNamespaces);
     tokio::try_join!(
-        roles(server, &write),
-        flowcontrol::run(server, &write),
-        apiservices::run(server, &write),
-        priority_classes::run(server, &write),
-        service_cidr::run(server, &write),
+        done(hooks, Hook::Roles, roles(server, &write)),
+        done(hooks, Hook::FlowControl, flowcontrol::run(server, &write)),
+        done(hooks, Hook::ApiServices, apiservices::run(server, &write)),
+        done(hooks, Hook::PriorityClasses, priority_classes::run(server, &write)),
+        done(hooks, Hook::ServiceCidr, service_cidr::run(server, &write)),
         legacy_token_tracking::run(server, &write)
     )?;
-    service(server, advertise, &write).await
+    done(hooks, Hook::Service, service(server, advertise, &write)).await
+}
+
+/// Takes note of a step that has succeeded.
+async fn done(
+    hooks: &Hooks,
+    hook: Hook,
+    step: impl Future<Output = Result<(), Status>>,
+) -> Result<(), Status> {
+    step.await?;
+    hooks.done(hook);
+    Ok(())
 }
 
 /// Keeps in place what must not be missing while the server runs.

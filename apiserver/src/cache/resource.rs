@@ -58,6 +58,8 @@ pub struct ResourceStats {
     pub slow_watchers: u64,
     /// Stored values that could not be read, since the start.
     pub unreadable: u64,
+    /// How often everything was listed, since the start.
+    pub initializations: u64,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ pub struct ResourceCache {
     events: AtomicU64,
     slow: AtomicU64,
     unreadable: AtomicU64,
+    initializations: AtomicU64,
 }
 
 impl ResourceCache {
@@ -101,6 +104,7 @@ impl ResourceCache {
             events: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             unreadable: AtomicU64::new(0),
+            initializations: AtomicU64::new(0),
         })
     }
 
@@ -149,6 +153,7 @@ impl ResourceCache {
             events: self.events.load(Ordering::Relaxed),
             slow_watchers: self.slow.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
+            initializations: self.initializations.load(Ordering::Relaxed),
         }
     }
 
@@ -238,6 +243,7 @@ impl ResourceCache {
 
     /// Replaces everything by what was listed at `revision`. Watchers that would miss a change are ended.
     pub(super) fn replace(&self, objects: ObjectMap, revision: Revision) {
+        self.initializations.fetch_add(1, Ordering::Relaxed);
         let old = self.contents.load_full();
         let same = old.objects.len() == objects.len()
             && old

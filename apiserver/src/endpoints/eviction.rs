@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::respond::{self, Answer};
 use super::{Call, delete};
+use crate::admission::{Attributes, Operation};
 use crate::registry::read::Freshness;
 use crate::registry::{Part, Registry, UpdateOptions, Write, parse_stored};
 use crate::request::body;
@@ -25,7 +26,7 @@ const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption
 pub async fn evict(call: Call<'_>) -> Answer {
     let media = body::media(call.content_type())?;
     let bytes = body::read(call.take_body()).await?;
-    let sent = body::parse(&bytes, media)
+    let mut sent = body::parse(&bytes, media)
         .map_err(|e| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type Eviction): {e}"
@@ -46,6 +47,10 @@ pub async fn evict(call: Call<'_>) -> Answer {
     let (registry, namespace, name) = (call.registry(), &call.info.namespace, &call.info.name);
     let pod = registry.get(call.kind, namespace, name, Freshness::Consistent).await?;
     let pod = parse_stored(&pod.bytes)?;
+    let mut attributes =
+        Attributes::new(Operation::Create, call.kind, namespace, &write, &mut sent, Some(&pod));
+    attributes.name = name.clone();
+    registry.admission().admit(registry, &mut attributes).await?;
     // A pod that would not be deleted takes nothing from its budget.
     if options.uid.as_deref().is_none_or(|uid| uid == meta::uid(&pod)) && !is_beyond_budgets(&pod) {
         ask_budget(registry, namespace, &pod, &write).await?;

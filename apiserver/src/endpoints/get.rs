@@ -10,7 +10,9 @@ use crate::request::negotiate::Form;
 
 pub async fn get(call: &Call<'_>) -> Answer {
     let freshness = freshness(call.query.resource_version()?);
-    let found = call.registry().get(call.kind, &call.info.namespace, &call.info.name, freshness).await?;
+    call.freshen(freshness).await?;
+    let (namespace, name) = (&call.info.namespace, &call.info.name);
+    let found = call.registry().get(call.kind, namespace, name, Freshness::Any).await?;
     if call.form == Form::Object && call.kind.conversion.is_none() {
         // What is cached is what goes out.
         return Ok(respond::bytes_json(StatusCode::OK, found.bytes.clone()));

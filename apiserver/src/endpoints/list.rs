@@ -76,7 +76,7 @@ pub async fn page(call: &Call<'_>) -> Result<Page, Status> {
         let at = version.unwrap_or(0);
         return from_store(call, &predicate, limit, at, None).await;
     }
-    call.registry().freshen(get::freshness(version)).await?;
+    call.freshen(get::freshness(version)).await?;
     from_cache(call, &predicate, limit, None)
 }
 
@@ -89,16 +89,20 @@ fn from_cache(
 ) -> Result<Page, Status> {
     let snapshot = call.registry().resource(call.kind)?.snapshot();
     let prefix = scope_prefix(call.kind, &call.info.namespace);
-    let selected = snapshot.range(&prefix, start_after).filter(|o| predicate.matches(o));
     let mut objects: Vec<Arc<CachedObject>> = Vec::new();
-    let mut more = false;
-    for o in selected {
+    let (mut more, mut fetched) = (false, 0);
+    for o in snapshot.range(&prefix, start_after) {
+        fetched += 1;
+        if !predicate.matches(o) {
+            continue;
+        }
         if limit.is_some_and(|l| objects.len() == l) {
             more = true;
             break;
         }
         objects.push(o.clone());
     }
+    call.server.metrics().resources().listed_from_cache(call.kind, fetched, objects.len());
     let mut meta = json!({"resourceVersion": snapshot.revision().to_string()});
     if more && let Some(last) = objects.last() {
         meta["continue"] = token(snapshot.revision(), &last.key).into();
@@ -175,7 +179,7 @@ async fn continued(
         return Err(Status::bad_request("continue key is not valid"));
     }
     let Ok(revision) = u64::try_from(revision) else {
-        call.registry().freshen(Freshness::Consistent).await?;
+        call.freshen(Freshness::Consistent).await?;
         return from_cache(call, predicate, limit, Some(&start));
     };
     from_store(call, predicate, limit, revision, Some(start)).await
@@ -192,7 +196,7 @@ async fn from_store(
     let resource = call.registry().resource(call.kind)?;
     let prefix = scope_prefix(call.kind, &call.info.namespace);
     let mut objects: Vec<Arc<CachedObject>> = Vec::new();
-    let mut remaining = None;
+    let (mut remaining, mut fetched) = (None, 0);
     let continued = start_after.is_some();
     loop {
         // With a selector a page of the store may hold few of the objects asked for.
@@ -210,6 +214,7 @@ async fn from_store(
             e => storage_status(call.kind, "", e),
         })?;
         start_after = page.entries.last().map(|e| e.key.to_string());
+        fetched += page.entries.len();
         for e in page.entries {
             let o = resource
                 .object(&e)
@@ -221,6 +226,7 @@ async fn from_store(
         remaining = if page.more { page.remaining.or(remaining) } else { None };
         let full = limit.is_some_and(|l| objects.len() >= l);
         if !page.more || full {
+            call.server.metrics().resources().listed_from_store(call.kind, fetched, objects.len());
             let mut meta = json!({"resourceVersion": revision.to_string()});
             if page.more
                 && let Some(last) = &start_after

@@ -31,6 +31,7 @@ mod watch;
 pub mod yaml;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api_types::catalog::{self, Kind, Subresource};
 use api_types::status::Status;
@@ -40,6 +41,7 @@ use parking_lot::Mutex;
 
 use crate::authn::UserInfo;
 use crate::discovery;
+use crate::registry::read::Freshness;
 use crate::registry::{Owners, Part, Registry, Warnings, Write};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Encoding, Form};
@@ -75,6 +77,17 @@ impl Call<'_> {
         self.server.registry()
     }
 
+    /// Waits until reads are as fresh as asked, and counts how long it took.
+    pub async fn freshen(&self, freshness: Freshness) -> Result<(), Status> {
+        if freshness != Freshness::Consistent {
+            return self.registry().freshen(freshness).await;
+        }
+        let started = Instant::now();
+        let fresh = self.registry().freshen(freshness).await;
+        self.server.metrics().resources().waited(self.kind, started.elapsed(), fresh.is_ok());
+        fresh
+    }
+
     /// The HTTP method.
     pub fn method(&self) -> &Method {
         &self.parts.method
@@ -83,6 +96,11 @@ impl Call<'_> {
     /// The path and query as they were sent.
     pub fn uri(&self) -> &http::Uri {
         &self.parts.uri
+    }
+
+    /// A header of the request.
+    pub fn header(&self, name: &header::HeaderName) -> Option<&str> {
+        self.parts.headers.get(name).and_then(|v| v.to_str().ok())
     }
 
     /// The media type of the body.

@@ -24,6 +24,7 @@ use crate::registry::parse_stored;
 use crate::registry::read::{Freshness, Predicate};
 use crate::request::negotiate::{self, Encoding, Form};
 use crate::request::query::invalid_options;
+use crate::server::metrics::WatchEvents;
 
 /// How often a client that asks for bookmarks gets one.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
@@ -50,8 +51,8 @@ pub async fn watch(call: &Call<'_>) -> Answer {
     let send_state = initial.unwrap_or(version.is_none_or(|v| v == 0));
     let from_revision = version.filter(|v| *v > 0);
     match (from_revision, initial) {
-        (Some(v), Some(_)) => registry.freshen(Freshness::NotOlderThan(v)).await?,
-        (None, _) if version != Some(0) => registry.freshen(Freshness::Consistent).await?,
+        (Some(v), Some(_)) => call.freshen(Freshness::NotOlderThan(v)).await?,
+        (None, _) if version != Some(0) => call.freshen(Freshness::Consistent).await?,
         _ => {}
     }
     let resource = registry.resource(call.kind)?.clone();
@@ -86,6 +87,7 @@ pub async fn watch(call: &Call<'_>) -> Answer {
         alarm: Box::pin(tokio::time::sleep(timeout.min(BOOKMARK_PERIOD))),
         columns_sent: false,
         finished: false,
+        counted: call.server.metrics().resources().watch_events(call.kind),
         stop: Box::pin(call.server.stopping().cancelled_owned()),
     };
     let body = stream::unfold(stream, |mut s| async move {
@@ -156,6 +158,7 @@ struct Stream {
     alarm: Pin<Box<Sleep>>,
     columns_sent: bool,
     finished: bool,
+    counted: Option<WatchEvents>,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -240,6 +243,14 @@ impl Stream {
     }
 
     fn put(&mut self, out: &mut BytesMut, event: &str, o: &CachedObject) {
+        let before = out.len();
+        self.put_object(out, event, o);
+        if let Some(counted) = &self.counted {
+            counted.sent(out.len() - before);
+        }
+    }
+
+    fn put_object(&mut self, out: &mut BytesMut, event: &str, o: &CachedObject) {
         if self.form == Form::Object && self.kind.conversion.is_none() {
             out.reserve(o.bytes.len() + 64);
             out.put_slice(b"{\"type\":\"");
@@ -292,7 +303,11 @@ impl Stream {
                 respond::table(self.kind, Vec::new(), json!({"resourceVersion": revision.to_string()}))
             }
         };
+        let before = out.len();
         put_line(out, "BOOKMARK", &object);
+        if let Some(counted) = &self.counted {
+            counted.sent(out.len() - before);
+        }
     }
 }
 

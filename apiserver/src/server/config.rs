@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api_types::catalog;
@@ -12,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::hooks::{Hook, Hooks};
 use super::{Server, metrics, tls};
 use crate::admission;
 use crate::authn::bootstrap_tokens::BootstrapTokens;
@@ -21,11 +21,13 @@ use crate::authn::{Authenticator, ClientCertAuthenticator, TokenAuthenticator};
 use crate::authz;
 use crate::bootstrap;
 use crate::cache::{Cache, CacheConfig, ResourceConfig};
+use crate::endpoints::health::LogCheck;
 use crate::openapi::Documents;
 use crate::registry::Registry;
 use crate::registry::allocate::{self, Allocators, Ranges};
 use crate::storage::embedded::{EmbeddedOptions, EmbeddedStorage};
 use crate::storage::etcd::{EtcdOptions, EtcdStorage};
+use crate::storage::measured::Measured;
 use crate::storage::{Storage, StorageError};
 
 /// Where objects are kept.
@@ -70,8 +72,14 @@ pub struct Config {
     pub node_ports: (u16, u16),
     /// How long history is kept.
     pub history: Duration,
-    /// Reads and writes in flight at most.
+    /// Reads and writes in flight at most; 0 is no bound.
     pub max_in_flight: (usize, usize),
+    /// How long a request may take that is not meant to stay open.
+    pub request_timeout: Duration,
+    /// Whether requests without credentials are taken as those of `system:anonymous`.
+    pub anonymous_auth: bool,
+    /// Which admission plugins are in force.
+    pub admission: admission::Switches,
     /// Tokens of service accounts; without it none are issued or accepted.
     pub service_accounts: Option<ServiceAccountConfig>,
     /// A file of tokens and their users.
@@ -92,6 +100,9 @@ pub enum BuildError {
         /// Why.
         why: String,
     },
+    /// The admission plugins cannot be switched as asked for.
+    #[error("{0}")]
+    Admission(String),
     /// TLS cannot be set up.
     #[error("setting up TLS: {why}")]
     Tls {
@@ -126,6 +137,7 @@ pub struct Built {
 
 /// Opens the store, binds the socket, reads the certificates. Nothing is served yet.
 pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, BuildError> {
+    config.admission.validate().map_err(BuildError::Admission)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| BuildError::Listen { address: config.listen, source })?;
@@ -150,6 +162,8 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         }
         Datastore::Opened(store) => store.0,
     };
+    let metrics = metrics::Metrics::default();
+    let storage: Arc<dyn Storage> = Arc::new(Measured::new(storage, metrics.store().clone()));
     let resources = catalog::all()
         .iter()
         .filter(|k| k.conversion.is_none() && !k.computed)
@@ -164,7 +178,7 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
     let tasks = TaskTracker::new();
     let allocators = Allocators::new(ranges, storage.clone(), cache.clone(), tasks.clone());
     let authorizer = authz::build(&cache, &tasks, &stop);
-    let chain = admission::Chain::new(authorizer.clone());
+    let chain = admission::Chain::new(authorizer.clone(), &config.admission, metrics.admission());
     let registry = Arc::new(Registry::new(storage.clone(), cache, chain, allocators));
     let pem = |(path, why)| BuildError::Pem { path, why };
     let tokens = config.service_accounts.map(Tokens::new).transpose().map_err(pem)?.map(Arc::new);
@@ -178,20 +192,27 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
     judges.push(Arc::new(BootstrapTokens(registry.clone())));
     let server = Server {
         registry,
-        authenticator: Authenticator::new(Some(Arc::new(certificates)), judges, true),
+        authenticator: Authenticator::new(Some(Arc::new(certificates)), judges, config.anonymous_auth),
         tokens,
         authorizer,
         documents: Documents::default(),
         node_tls,
-        read_slots: Semaphore::new(config.max_in_flight.0),
-        write_slots: Semaphore::new(config.max_in_flight.1),
-        bootstrapped: AtomicBool::new(false),
-        metrics: metrics::Metrics::default(),
+        read_slots: slots(config.max_in_flight.0),
+        write_slots: slots(config.max_in_flight.1),
+        request_timeout: config.request_timeout,
+        hooks: Hooks::default(),
+        log_check: LogCheck::default(),
+        metrics,
         stop,
         tasks,
     };
     let (server, advertise) = (Arc::new(server), config.advertise);
     Ok(Built { server, listener, tls: serving, storage, advertise, exclusive })
+}
+
+/// Places for requests in flight; 0 is no bound.
+fn slots(bound: usize) -> Semaphore {
+    Semaphore::new(if bound == 0 { Semaphore::MAX_PERMITS } else { bound.min(Semaphore::MAX_PERMITS) })
 }
 
 impl Built {
@@ -208,11 +229,11 @@ impl Built {
         }
         let repaired = server.registry.allocators().repair(self.exclusive).await;
         repaired.map_err(|e| BuildError::Bootstrap(format!("addresses of services: {e}")))?;
+        server.hooks.done(Hook::ServiceIpRepair);
         bootstrap::run(&server, self.advertise).await.map_err(|s| BuildError::Bootstrap(s.message))?;
         server.authorizer.ready().await;
         bootstrap::follow(&server);
         server.tasks.spawn(allocate::live::run(server.registry.clone(), stop));
-        server.bootstrapped.store(true, Ordering::Release);
         let serving = server.clone().serve(self.listener, self.tls);
         server.tasks.spawn(serving);
         Ok(Running { server, storage: self.storage })

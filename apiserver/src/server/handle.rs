@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api_types::status::Status;
 use axum::body::Body;
@@ -12,20 +12,14 @@ use tokio::sync::SemaphorePermit;
 
 use super::Server;
 use crate::authn::impersonation::{self, ImpersonationError};
-use crate::authn::{Authenticated, ConnectionIdentity, UserInfo};
-use crate::authz::{self, Attributes, Forbidden};
+use crate::authn::{Authenticated, AuthnError, ConnectionIdentity, UserInfo};
+use crate::authz::{Attributes, Decision, Forbidden};
 use crate::discovery;
 use crate::endpoints::respond::{self, Answer};
 use crate::endpoints::{compress, dispatch, health, openid, snapshot, yaml};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Encoding};
 use crate::request::query::Query;
-
-/// How long a request may take that is not meant to stay open.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Paths anybody may ask.
-const HEALTH_PATHS: [&str; 3] = ["/livez", "/readyz", "/healthz"];
 
 impl Server {
     /// Answers one request. Who asks comes as an extension: `Arc<UserInfo>` from inside the process,
@@ -77,18 +71,21 @@ impl Server {
     ) -> Answer {
         let known = request.extensions().get::<Arc<UserInfo>>().cloned();
         let connection = request.extensions().get::<Arc<ConnectionIdentity>>().cloned();
+        let started = Instant::now();
         let user = match known {
             Some(user) => user,
             None => {
-                let known = self.identify(connection, request.headers()).await?;
+                let known = self.identify(connection, request.headers()).await.map_err(|e| {
+                    let filters = self.metrics.filters();
+                    filters.unauthenticated(!matches!(e, AuthnError::Missing), started.elapsed());
+                    tracing::debug!(error = %crate::registry::chain(&e), "a request is unauthenticated");
+                    Status::unauthorized()
+                })?;
                 *warnings = known.warnings;
                 known.user
             }
         };
-        let health = HEALTH_PATHS.iter().any(|p| info.path == *p || info.path.starts_with(&format!("{p}/")));
-        if health && let Some(answer) = health::answer(self, &info.path, query).await {
-            return Ok(answer);
-        }
+        self.metrics.filters().authenticated(&user.name, started.elapsed());
         let user = match impersonation::impersonate(&user, request.headers(), self.authorizer()) {
             Ok(Some(other)) => other,
             Ok(None) => user,
@@ -100,12 +97,15 @@ impl Server {
         if info.is_long_running() {
             return self.route(info, query, user, request).await;
         }
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.route(info, query, user, request)).await {
+        match tokio::time::timeout(self.request_timeout, self.route(info, query, user, request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Status::timeout(format!(
-                "Timeout: request did not complete within the allowed duration of {}s",
-                REQUEST_TIMEOUT.as_secs()
-            ))),
+            Err(_) => {
+                self.metrics.terminated(info, StatusCode::GATEWAY_TIMEOUT);
+                Err(Status::timeout(format!(
+                    "Timeout: request did not complete within the allowed duration of {}s",
+                    self.request_timeout.as_secs_f64()
+                )))
+            }
         }
     }
 
@@ -113,11 +113,8 @@ impl Server {
         &self,
         connection: Option<Arc<ConnectionIdentity>>,
         headers: &http::HeaderMap,
-    ) -> Result<Authenticated, Status> {
-        self.authenticator.authenticate(connection.as_deref(), headers).await.map_err(|e| {
-            tracing::debug!(error = %crate::registry::chain(&e), "a request is unauthenticated");
-            Status::unauthorized()
-        })
+    ) -> Result<Authenticated, AuthnError> {
+        self.authenticator.authenticate(connection.as_deref(), headers).await
     }
 
     fn authorize(&self, user: &UserInfo, info: &RequestInfo, query: &Query) -> Result<(), Status> {
@@ -137,7 +134,15 @@ impl Server {
         } else {
             Attributes::path(user, info.verb, &info.path)
         };
-        authz::require(self.authorizer(), &attributes).map_err(forbidden)
+        let started = Instant::now();
+        let decision = self.authorizer().authorize(&attributes);
+        self.metrics.filters().authorized(&decision, started.elapsed());
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(Forbidden::new(&attributes, &reason)))
+            }
+        }
     }
 
     /// A place among the requests in flight. What keeps the cluster alive needs none.
@@ -146,12 +151,13 @@ impl Server {
         if info.is_long_running()
             || (vital && user.node().is_some())
             || user.is_in("system:masters") && !info.is_resource
+            || !info.is_resource && health::serves(&info.path)
         {
             return Ok(None);
         }
         let slots = if info.is_read_only() { &self.read_slots } else { &self.write_slots };
         slots.try_acquire().map(Some).map_err(|_| {
-            self.metrics.refused(info);
+            self.metrics.terminated(info, StatusCode::TOO_MANY_REQUESTS);
             Status::too_many_requests("Too many requests, please try again later.", 1)
         })
     }
@@ -165,6 +171,9 @@ impl Server {
     ) -> Answer {
         if info.is_resource {
             return dispatch(self, info, user, request).await;
+        }
+        if let Some(answer) = health::answer(self, &info.path, query).await {
+            return Ok(answer);
         }
         // What is left needs no body, and a body cannot be shared between threads.
         let (parts, _) = request.into_parts();
@@ -187,7 +196,7 @@ impl Server {
         }
         match info.path.as_str() {
             snapshot::PATH => snapshot::answer(self).await,
-            "/metrics" => Ok(self.metrics.answer(self)),
+            "/metrics" => Ok(self.metrics.answer(self).await),
             "/" => Ok(respond::json(StatusCode::OK, &root_paths())),
             path if discovery::serves(path) => Err(Status::no_such_path()),
             _ => Ok(respond::text(StatusCode::NOT_FOUND, "404 page not found\n")),

@@ -4,6 +4,7 @@
 
 pub mod config;
 mod handle;
+pub mod hooks;
 mod in_process;
 mod linger;
 mod listen;
@@ -11,7 +12,7 @@ pub mod metrics;
 mod tls;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::authn::Authenticator;
 use crate::authn::service_account::Tokens;
 use crate::authz::Authorizer;
+use crate::endpoints::health::LogCheck;
 use crate::openapi::Documents;
 use crate::registry::Registry;
 
@@ -36,7 +38,9 @@ pub struct Server {
     node_tls: Option<Arc<ClientConfig>>,
     read_slots: Semaphore,
     write_slots: Semaphore,
-    bootstrapped: AtomicBool,
+    request_timeout: Duration,
+    hooks: hooks::Hooks,
+    log_check: LogCheck,
     metrics: metrics::Metrics,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -83,8 +87,18 @@ impl Server {
         &self.tasks
     }
 
-    /// Whether default objects are in place.
-    pub fn is_bootstrapped(&self) -> bool {
-        self.bootstrapped.load(Ordering::Acquire)
+    /// What of the start is done.
+    pub fn hooks(&self) -> &hooks::Hooks {
+        &self.hooks
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &metrics::Metrics {
+        &self.metrics
+    }
+
+    /// Whether the log can be written.
+    pub fn log_check(&self) -> &LogCheck {
+        &self.log_check
     }
 }

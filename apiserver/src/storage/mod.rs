@@ -18,6 +18,7 @@ pub(crate) mod contract;
 pub mod embedded;
 pub mod error;
 pub mod etcd;
+pub mod measured;
 pub mod snapshot;
 
 use std::sync::Arc;

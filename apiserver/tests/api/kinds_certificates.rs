@@ -178,3 +178,33 @@ async fn runtime_classes() {
     };
     kind.check(&api).await;
 }
+
+#[tokio::test]
+async fn requests_with_every_kind_of_key() {
+    let api = Api::start().await;
+    let algorithms = [
+        ("p256", &rcgen::PKCS_ECDSA_P256_SHA256),
+        ("p384", &rcgen::PKCS_ECDSA_P384_SHA384),
+        ("p521", &rcgen::PKCS_ECDSA_P521_SHA512),
+        ("p521-256", &rcgen::PKCS_ECDSA_P521_SHA256),
+        ("ed25519", &rcgen::PKCS_ED25519),
+    ];
+    for (name, algorithm) in algorithms {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let request = params.serialize_request(&key).unwrap();
+        let mut sent = object(name);
+        sent["spec"]["request"] = STANDARD.encode(request.pem().unwrap()).into();
+        api.post(ALL, &sent).await.created();
+        // The last byte belongs to the signature.
+        let mut der = request.der().to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        let lines = STANDARD.encode(der);
+        let pem =
+            format!("-----BEGIN CERTIFICATE REQUEST-----\n{lines}\n-----END CERTIFICATE REQUEST-----\n");
+        let mut forged = object(&format!("{name}-forged"));
+        forged["spec"]["request"] = STANDARD.encode(pem).into();
+        let told = api.post(ALL, &forged).await.refused(422, "Invalid");
+        assert!(told.ends_with("verification failure"), "{told}");
+    }
+}

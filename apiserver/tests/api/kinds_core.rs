@@ -62,6 +62,9 @@ async fn claims() {
         ),
     };
     kind.check(&api).await;
+    let class =
+        json!({"metadata": {"name": "fast"}, "provisioner": "a.example.com", "allowVolumeExpansion": true});
+    api.post("/apis/storage.k8s.io/v1/storageclasses", &class).await.created();
     let one = format!("{path}/c");
     // Bound now: the volume once, more storage, and no less than there is.
     api.patch(&one, MERGE, &json!({"spec": {"volumeName": "v"}})).await.ok();

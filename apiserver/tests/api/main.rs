@@ -48,6 +48,7 @@ mod service_ranges;
 mod services;
 mod snapshots;
 mod store_away;
+mod switching;
 mod tokens;
 mod updating;
 mod validation;

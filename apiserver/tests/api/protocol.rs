@@ -161,28 +161,88 @@ async fn health_and_metrics() {
     }
     let verbose = api.get("/readyz?verbose").await;
     let text = String::from_utf8_lossy(&verbose.raw);
-    assert!(text.contains("[+]ping ok") && text.ends_with("readyz check passed\n"), "{text}");
+    let ready = [
+        "ping",
+        "log",
+        "etcd",
+        "etcd-readiness",
+        "informer-sync",
+        "poststarthook/start-system-namespaces-controller",
+        "poststarthook/start-service-ip-repair-controllers",
+        "poststarthook/rbac/bootstrap-roles",
+        "poststarthook/scheduling/bootstrap-system-priority-classes",
+        "poststarthook/priority-and-fairness-config-producer",
+        "poststarthook/start-kubernetes-service-cidr-controller",
+        "poststarthook/bootstrap-controller",
+        "autoregister-completion",
+        "shutdown",
+    ];
+    let lines: String = ready.iter().map(|name| format!("[+]{name} ok\n")).collect();
+    assert_eq!(text, format!("{lines}readyz check passed\n"));
+    for name in ready {
+        assert_eq!(api.get(&format!("/readyz/{name}")).await.code, 200, "{name}");
+    }
+    let text = api.get("/livez?verbose&exclude=etcd&exclude=b&exclude=a").await;
+    let text = String::from_utf8_lossy(&text.raw).into_owned();
+    assert!(text.contains("[+]etcd excluded: ok\n") && !text.contains("etcd-readiness"), "{text}");
+    let warned =
+        "warn: some health checks cannot be excluded: no matches for \"a\",\"b\"\nlivez check passed\n";
+    assert!(text.ends_with(warned), "{text}");
+    for path in ["/livez/informer-sync", "/livez/shutdown", "/healthz/etcd-readiness", "/readyz/nope"] {
+        assert_eq!(api.get(path).await.code, 404, "{path}");
+    }
+    // The reasons are for those who may read them.
+    let anonymous = api.acting(apiserver::UserInfo::anonymous());
+    assert_eq!(anonymous.get("/readyz?verbose").await.code, 200);
+    anonymous.get("/readyz/etcd").await.refused(403, "Forbidden");
     api.get(MAPS).await.ok();
     api.post(MAPS, &configmap("a")).await.created();
-    let watch = api.watch(&format!("{MAPS}?watch=1")).await;
+    let mut watch = api.watch(&format!("{MAPS}?watch=1")).await;
     // The server itself watches config maps too.
     let of_secrets = api.watch("/api/v1/secrets?watch=1").await;
+    watch.next().await;
+    api.post(MAPS, &configmap("a")).await.refused(409, "AlreadyExists");
     let metrics = api.get("/metrics").await;
     let text = String::from_utf8_lossy(&metrics.raw);
     let maps = "group=\"\",resource=\"configmaps\"";
     for line in [
         format!(
-            "apiserver_request_total{{code=\"201\",component=\"apiserver\",dry_run=\"\",{maps},scope=\"namespace\",subresource=\"\",verb=\"POST\",version=\"v1\"}} 1"
+            "apiserver_request_total{{code=\"201\",component=\"apiserver\",dry_run=\"\",{maps},scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"}} 1"
         ),
         format!(
-            "apiserver_longrunning_requests{{component=\"apiserver\",dry_run=\"\",{maps},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}} 1"
+            "apiserver_longrunning_requests{{component=\"apiserver\",{maps},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}} 1"
         ),
         format!("apiserver_resource_objects{{{maps}}} 2"),
         "apiserver_storage_objects{resource=\"configmaps\"} 2".into(),
+        "etcd_requests_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 2".into(),
+        "etcd_request_errors_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 0".into(),
+        "apiserver_cache_list_total{group=\"\",index=\"\",resource=\"configmaps\"} 1".into(),
+        format!("apiserver_cache_list_returned_objects_total{{{maps}}} 0"),
+        format!("apiserver_watch_events_total{{{maps},version=\"v1\"}} 1"),
+        format!("apiserver_watch_events_sizes_bucket{{le=\"1024\",{maps},version=\"v1\"}} 1"),
+        format!("apiserver_watch_cache_initializations_total{{{maps}}} 1"),
+        format!("apiserver_watch_cache_consistent_read_total{{fallback=\"false\",{maps},success=\"true\"}} 2"),
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"LimitRanger\",operation=\"CREATE\",rejected=\"false\",type=\"validate\"}".into(),
+        "authentication_attempts{result=\"failure\"} 0".into(),
+        "# TYPE authentication_attempts counter".into(),
+        "# TYPE etcd_requests_total counter".into(),
         "apiserver_registered_watchers{group=\"\",kind=\"Secret\",version=\"v1\"} 1".into(),
     ] {
-        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        let ends = |l: &str| line.ends_with('}') && l.starts_with(&line);
+        assert!(text.lines().any(|l| l == line || ends(l)), "{line} is not in {text}");
     }
+    for begin in [
+        "apiserver_storage_size_bytes{storage_cluster_id=\"etcd-0\"} ",
+        "authenticated_user_requests{username=\"admin\"} ",
+    ] {
+        let value =
+            text.lines().find_map(|l| l.strip_prefix(begin)).unwrap_or_else(|| panic!("no {begin}in {text}"));
+        assert!(value.parse::<f64>().unwrap() > 0.0, "{begin}{value}");
+    }
+    let sizes = format!(
+        "apiserver_response_sizes_count{{component=\"apiserver\",{maps},scope=\"namespace\",subresource=\"\",verb=\"LIST\",version=\"v1\"}} 1"
+    );
+    assert!(text.lines().any(|l| l == sizes), "{text}");
     assert!(text.contains("process_resident_memory_bytes "), "{text}");
     drop((watch, of_secrets));
 }

@@ -48,6 +48,12 @@ async fn echo(address: IpAddr) -> u16 {
                     } else {
                         "HTTP/1.1 418 I'm a teapot\r\nx-seen: yes\r\n".to_owned()
                     };
+                    let (head, text) = if text.starts_with("GET /page") {
+                        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\naccess-control-allow-origin: *\r\n";
+                        (head.to_owned(), "<a href=\"/a?b\">x</a><img src=i.png>".to_owned())
+                    } else {
+                        (head, text)
+                    };
                     let answer = format!("{head}content-length: {}\r\n\r\n{text}", text.len());
                     drop(stream.write_all(answer.as_bytes()).await);
                     return;
@@ -90,6 +96,15 @@ async fn requests_reach_pods_and_services() {
     assert!(text.starts_with("POST /form ") && text.ends_with("hello"), "{text}");
     let reply = api.get(&format!("{PODS}/p/proxy/away")).await;
     assert_eq!(reply.headers["location"], format!("{PODS}/p/proxy/there"));
+    let reply = api.get(&format!("{PODS}/p/proxy/page")).await;
+    assert_eq!(
+        String::from_utf8_lossy(&reply.raw),
+        format!("<a href=\"{PODS}/p/proxy/a?b\">x</a><img src=i.png>")
+    );
+    assert!(!reply.headers.contains_key("access-control-allow-origin"), "{:?}", reply.headers);
+    let reply = api.get(&format!("{PODS}/p/proxy/told/")).await;
+    let text = String::from_utf8_lossy(&reply.raw).into_owned();
+    assert!(text.contains(&format!("x-forwarded-uri: {PODS}/p/proxy/told/\r\n")), "{text}");
     let reply = api.get(&format!("{PODS}/p/proxy?x=1")).await;
     assert_eq!(
         (reply.code.as_u16(), &reply.headers["location"]),

@@ -248,11 +248,55 @@ async fn nodes_get_tokens_of_their_own_pods() {
     assert!(refused(json!({})).await.ends_with("node requested token not bound to a pod"));
     let mut spec = json!({"boundObjectRef": reference(&created, "Pod"), "audiences": ["vault"]});
     assert!(refused(spec.clone()).await.contains("audience \"vault\" not found in pod spec volume"));
+    spec["audiences"] = json!(["vault", "other"]);
+    assert!(refused(spec.clone()).await.ends_with("node may only request 0 or 1 audiences"));
     spec["boundObjectRef"].as_object_mut().unwrap().remove("uid");
     assert!(refused(spec).await.ends_with("node requested token with a pod binding without a uid"));
     // To another node the account is none of its business at all.
     let spec = json!({"boundObjectRef": reference(&created, "Pod")});
     api.acting(node("m")).post(TOKEN, &request(&spec)).await.refused(403, "Forbidden");
+}
+
+#[tokio::test]
+async fn nodes_get_tokens_for_drivers_and_by_right() {
+    let api = start().await;
+    let driver =
+        json!({"metadata": {"name": "disk.example.com"}, "spec": {"tokenRequests": [{"audience": "disk"}]}});
+    api.post("/apis/storage.k8s.io/v1/csidrivers", &driver).await.created();
+    let mut object = pod("p");
+    object["spec"]["nodeName"] = "n".into();
+    object["spec"]["volumes"] = json!([
+        {"name": "d", "csi": {"driver": "disk.example.com"}},
+        {"name": "e", "csi": {"driver": "none.example.com"}},
+    ]);
+    let created = api.post("/api/v1/namespaces/a/pods", &object).await.created();
+    settle(&api).await;
+    let own = api.acting(node("n"));
+    let spec =
+        |audience: &str| json!({"boundObjectRef": reference(&created, "Pod"), "audiences": [audience]});
+    let token = async |audience: &str| own.post(TOKEN, &request(&spec(audience))).await;
+    crate::common::until("the node sees the account", async || token("disk").await.code == 201).await;
+    let told = token("vault").await.refused(403, "Forbidden");
+    let why = "error validating audience \"vault\": csidriver.storage.k8s.io \"none.example.com\" not found";
+    assert!(told.ends_with(why), "{told}");
+    // Without a volume that leads astray it is a question of rights.
+    let mut object = pod("q");
+    object["spec"]["nodeName"] = "n".into();
+    let created = api.post("/api/v1/namespaces/a/pods", &object).await.created();
+    settle(&api).await;
+    let spec = json!({"boundObjectRef": reference(&created, "Pod"), "audiences": ["vault"]});
+    let told = own.post(TOKEN, &request(&spec)).await.refused(403, "Forbidden");
+    assert!(told.ends_with("system:node:n is not authorized to request tokens for this audience"), "{told}");
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "vault"}, "rules": [{"apiGroups": [""], "resources": ["vault"],
+        "verbs": ["request-serviceaccounts-token-audience"]}]});
+    api.post(&format!("{rbac}/clusterroles"), &role).await.created();
+    let binding = json!({"metadata": {"name": "vault"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vault"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}]});
+    api.post(&format!("{rbac}/clusterrolebindings"), &binding).await.created();
+    let given = async || own.post(TOKEN, &request(&spec)).await.code == 201;
+    crate::common::until("the node may ask for the audience", given).await;
 }
 
 #[tokio::test]

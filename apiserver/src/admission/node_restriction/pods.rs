@@ -15,6 +15,10 @@ pub(super) fn own_pod(registry: &Registry, a: &Attributes<'_>, node: &str) -> Re
     let refuse = |why: &str| Err(a.forbidden(&format!("node {node:?} {why}")));
     match (a.operation, a.subresource) {
         (Operation::Create, "") => mirror(registry, a, node),
+        (Operation::Create | Operation::Delete, "eviction") if a.old.is_some_and(bound_here) => Ok(()),
+        (Operation::Create | Operation::Delete, "eviction") => {
+            Err(a.forbidden(&format!("node {node} can only evict pods with spec.nodeName set to itself")))
+        }
         (Operation::Delete, _) if a.old.is_some_and(bound_here) => Ok(()),
         (Operation::Delete, _) => refuse("can only delete pods with spec.nodeName set to itself"),
         (Operation::Update, "status") if !a.old.is_some_and(bound_here) => {
@@ -23,7 +27,14 @@ pub(super) fn own_pod(registry: &Registry, a: &Attributes<'_>, node: &str) -> Re
         (Operation::Update, "status") if a.old.map(meta::labels) != Some(meta::labels(a.object)) => {
             refuse("cannot update labels through pod status")
         }
+        (Operation::Update, "status") if differ(a, claim_statuses) => {
+            refuse("cannot update resource claim statues")
+        }
+        (Operation::Update, "status") if differ(a, extended_claim) => {
+            refuse("cannot update extended resource claim status")
+        }
         (Operation::Update, "status") => Ok(()),
+        (operation, "status") => Err(a.forbidden(&format!("unexpected operation {:?}", operation.name()))),
         (Operation::Update, "") => Err(a.forbidden(&format!(
             "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
         ))),
@@ -31,6 +42,22 @@ pub(super) fn own_pod(registry: &Registry, a: &Attributes<'_>, node: &str) -> Re
             "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
         ))),
     }
+}
+
+/// Whether a part of the pod differs from what it was.
+fn differ<T: PartialEq>(a: &Attributes<'_>, part: impl Fn(&Value) -> T) -> bool {
+    a.old.is_some_and(|old| part(old) != part(a.object))
+}
+
+/// The claims made for the pod: by them a node gets at claims.
+fn claim_statuses(pod: &Value) -> Vec<(String, Option<String>)> {
+    let all = meta::at(pod, &["status", "resourceClaimStatuses"]).and_then(Value::as_array);
+    let claim = |s: &Value| s.get("resourceClaimName").and_then(Value::as_str).map(str::to_owned);
+    all.into_iter().flatten().map(|s| (str_at(s, &["name"]).to_owned(), claim(s))).collect()
+}
+
+fn extended_claim(pod: &Value) -> Option<Value> {
+    meta::at(pod, &["status", "extendedResourceClaimStatus"]).filter(|v| !v.is_null()).cloned()
 }
 
 fn mirror(registry: &Registry, a: &Attributes<'_>, node: &str) -> Result<(), Status> {
@@ -69,8 +96,9 @@ fn mirror(registry: &Registry, a: &Attributes<'_>, node: &str) -> Result<(), Sta
         return Err(a.forbidden(&format!("node {node} UID mismatch: expected {uid} got {}", found.uid())));
     }
     match referred(pod) {
-        Some(what) => refuse(&format!("can not create pods that reference {what}")),
-        None => Ok(()),
+        Ok(Some(what)) => refuse(&format!("can not create pods that reference {what}")),
+        Ok(None) => Ok(()),
+        Err(why) => Err(a.forbidden(&format!("error checking mirror pod for API references: {why}"))),
     }
 }
 
@@ -109,20 +137,87 @@ pub fn refers_to_secrets(pod: &Value) -> bool {
 }
 
 /// What a pod refers to besides its node: by a mirror a node would get at it.
-fn referred(pod: &Value) -> Option<&'static str> {
+fn referred(pod: &Value) -> Result<Option<&'static str>, String> {
     if !str_at(pod, &["spec", "serviceAccountName"]).is_empty() {
-        return Some("a service account");
+        return Ok(Some("serviceaccounts"));
     }
     if refers_to_secrets(pod) {
-        return Some("secrets");
+        return Ok(Some("secrets"));
     }
     if sources(pod).any(|s| s.get("configMap").is_some())
         || environments(pod, ["configMapKeyRef", "configMapRef"])
     {
-        return Some("configmaps");
+        return Ok(Some("configmaps"));
     }
-    if list(pod, "volumes").any(|v| v.get("persistentVolumeClaim").is_some()) {
-        return Some("persistentvolumeclaims");
+    if list(pod, "resourceClaims").next().is_some() {
+        return Ok(Some("resourceclaims"));
     }
-    list(pod, "resourceClaims").next().map(|_| "resourceclaims")
+    for volume in list(pod, "volumes") {
+        if let Some(what) = by_volume(volume)? {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
+/// Volumes that need nothing of the API.
+const ALONE: [&str; 22] = [
+    "awsElasticBlockStore",
+    "azureDisk",
+    "cephfs",
+    "cinder",
+    "downwardAPI",
+    "emptyDir",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "hostPath",
+    "image",
+    "iscsi",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+];
+
+/// Volumes that need something of the API, and what.
+const NEEDY: [(&str, &str); 6] = [
+    ("csi", "csidrivers (via CSI volumes)"),
+    ("glusterfs", "endpoints (via glusterFS volumes)"),
+    ("persistentVolumeClaim", "persistentvolumeclaims"),
+    ("ephemeral", "persistentvolumeclaims (via ephemeral volumes)"),
+    ("azureFile", "secrets (via azureFile volumes)"),
+    ("secret", "secrets (via secret volumes)"),
+];
+
+fn by_volume(volume: &Value) -> Result<Option<&'static str>, String> {
+    let is = |field: &str| volume.get(field).is_some_and(Value::is_object);
+    if ALONE.iter().any(|field| is(field)) {
+        return Ok(None);
+    }
+    if let Some((_, what)) = NEEDY.iter().find(|(field, _)| is(field)) {
+        return Ok(Some(*what));
+    }
+    let name = str_at(volume, &["name"]);
+    if !is("projected") {
+        return Err(format!("unknown volume type for volume  {name:?}"));
+    }
+    for source in meta::at(volume, &["projected", "sources"]).and_then(Value::as_array).into_iter().flatten()
+    {
+        let is = |field: &str| source.get(field).is_some_and(Value::is_object);
+        return Ok(Some(match source {
+            _ if is("serviceAccountToken") => "serviceaccounts (via projected volumes)",
+            _ if is("clusterTrustBundle") => "clustertrustbundles",
+            _ if is("podCertificate") => "podcertificates",
+            _ if is("downwardAPI") => continue,
+            _ => return Err(format!("unknown source for projected volume {name:?}")),
+        }));
+    }
+    Ok(None)
 }

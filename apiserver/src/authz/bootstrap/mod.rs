@@ -210,6 +210,36 @@ mod tests {
         }
     }
 
+    /// The policy was compared with that of v1.36.2 as it is with its default features, without what is switched
+    /// on by features that are off (trust bundles, pod certificates, workloads, device taint rules).
+    #[test]
+    fn the_policy_is_that_of_the_version_we_serve() {
+        assert_eq!(cluster_roles().len(), 69);
+        assert_eq!(cluster_role_bindings().len(), 50);
+        assert_eq!(super::roles().len(), 7);
+        assert_eq!(role_bindings().len(), 7);
+        let all = cluster_roles();
+        let has = |role: &str, line: &str| {
+            let role = all.iter().find(|r| r["metadata"]["name"] == role).unwrap();
+            let wanted = serde_json::to_value(rule(line)).unwrap();
+            role["rules"].as_array().unwrap().contains(&wanted)
+        };
+        for (role, line) in [
+            (
+                "system:aggregate-to-edit",
+                "create,delete,deletecollection,patch,update core,events.k8s.io events",
+            ),
+            ("system:aggregate-to-view", "get,list,watch core,events.k8s.io events"),
+            ("system:kube-scheduler", "get,list,update,watch coordination.k8s.io leases kube-scheduler"),
+            ("system:kube-scheduler", "create,delete resource.k8s.io resourceclaims"),
+            ("system:kube-scheduler", "patch,update resource.k8s.io resourceclaims/binding"),
+            ("system:monitoring", "get core nodes/metrics"),
+            ("system:node", "create,patch,update core,events.k8s.io events"),
+        ] {
+            assert!(has(role, line), "{role}: {line}");
+        }
+    }
+
     #[test]
     fn the_node_role_is_there() {
         assert!(node_rules().len() > 20);

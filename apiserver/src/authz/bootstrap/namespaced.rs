@@ -19,12 +19,18 @@ pub(super) const ROLES: &[(&str, &str, &[&str])] = &[
     (
         "kube-system",
         "system::leader-locking-kube-controller-manager",
-        &["watch core configmaps", "get,update core configmaps kube-controller-manager"],
+        &[
+            "create,get,list,update,watch coordination.k8s.io leases",
+            "create,get,list,update,watch coordination.k8s.io leasecandidates",
+        ],
     ),
     (
         "kube-system",
         "system::leader-locking-kube-scheduler",
-        &["watch core configmaps", "get,update core configmaps kube-scheduler"],
+        &[
+            "create,get,list,update,watch coordination.k8s.io leases",
+            "create,get,list,update,watch coordination.k8s.io leasecandidates",
+        ],
     ),
     ("kube-system", "system:controller:bootstrap-signer", &["get,list,watch core secrets"]),
     ("kube-system", "system:controller:cloud-provider", &["create,get,list,watch core configmaps"]),
@@ -53,7 +59,11 @@ pub(super) const BINDINGS: &[(&str, &str, &str, &[&str])] = &[
         "kube-system",
         "system::leader-locking-kube-controller-manager",
         "system::leader-locking-kube-controller-manager",
-        &["user:system:kube-controller-manager", "sa:kube-system/kube-controller-manager"],
+        &[
+            "user:system:kube-controller-manager",
+            "sa:kube-system/kube-controller-manager",
+            "sa:kube-system/leader-election-controller",
+        ],
     ),
     (
         "kube-system",

@@ -70,7 +70,8 @@ pub(super) const ROLES: RoleTable = &[
         &[
             "create,patch,update core,events.k8s.io events",
             "create coordination.k8s.io leases",
-            "get,update coordination.k8s.io leases kube-scheduler",
+            "get,list,update,watch coordination.k8s.io leases kube-scheduler",
+            "create,delete,deletecollection,get,list,patch,update,watch coordination.k8s.io leasecandidates",
             "get,list,watch core nodes",
             "delete,get,list,watch core pods",
             "create core bindings,pods/binding",
@@ -90,8 +91,10 @@ pub(super) const ROLES: RoleTable = &[
             "get,list,watch resource.k8s.io deviceclasses",
             "get,list,patch,update,watch resource.k8s.io resourceclaims",
             "get,list,patch,update,watch resource.k8s.io resourceclaims/status",
-            "get,list,patch,update,watch core pods/finalizers",
+            "update core pods/finalizers",
             "get,list,watch resource.k8s.io resourceslices",
+            "create,delete resource.k8s.io resourceclaims",
+            "patch,update resource.k8s.io resourceclaims/binding",
         ],
     ),
     (
@@ -106,9 +109,8 @@ pub(super) const ROLES: RoleTable = &[
     (
         "system:monitoring",
         &[
-            "get /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*",
-            "get /flagz",
-            "get /statusz",
+            "get /flagz,/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*,/statusz",
+            "get core nodes/metrics",
         ],
     ),
     (
@@ -120,7 +122,7 @@ pub(super) const ROLES: RoleTable = &[
             "create,get,list,watch core nodes",
             "patch,update core nodes/status",
             "patch,update core nodes",
-            "create,patch,update core events",
+            "create,patch,update core,events.k8s.io events",
             "get,list,watch core pods",
             "create,delete core pods",
             "patch,update core pods/status",

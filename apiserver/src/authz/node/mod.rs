@@ -1,25 +1,59 @@
 //! The node authorizer: a node agent may do what `system:node` may, but only to what concerns its node.
 //!
-//! Decides for users named `system:node:<node>` in `system:nodes`. Secrets, config maps, claims and
-//! service accounts are its business when a pod bound to the node refers to them ([`references`]); pods
-//! when they are bound to it; node, lease and CSI node when they have its name.
+//! Decides for users named `system:node:<node>` in `system:nodes`. Secrets, config maps, claims of volumes and
+//! devices and service accounts are its business when a pod bound to the node refers to them ([`references`]);
+//! volumes when such a claim is bound to them, and then their secrets ([`volumes`]); pods when they are bound to it,
+//! slices and attachments when they name it; node, lease and CSI node when they have its name.
 
+mod follow;
+mod named;
 mod pod_refs;
 pub mod references;
+mod volume_refs;
+pub mod volumes;
 
 use std::sync::Arc;
 
 use super::rbac::Rule;
 use super::{Attributes, Authorizer, Decision};
-use crate::cache::ResourceCache;
+use crate::cache::{Cache, CachedObject, ResourceCache};
 pub use references::{RefKind, References};
+pub use volumes::VolumeSecrets;
 
 /// The node authorizer.
 #[derive(Debug)]
 pub struct NodeAuthorizer {
     rules: Vec<Rule>,
-    pods: Arc<ResourceCache>,
+    caches: NodeCaches,
     references: Arc<References>,
+    secrets: Arc<VolumeSecrets>,
+}
+
+/// What is looked at. Kinds that are not cached are as good as empty.
+#[derive(Debug, Clone)]
+pub struct NodeCaches {
+    /// Pods.
+    pub pods: Arc<ResourceCache>,
+    /// PersistentVolumes.
+    pub volumes: Option<Arc<ResourceCache>>,
+    /// VolumeAttachments.
+    pub attachments: Option<Arc<ResourceCache>>,
+    /// ResourceSlices.
+    pub slices: Option<Arc<ResourceCache>>,
+}
+
+impl NodeCaches {
+    /// Those of a cache, when it has pods.
+    #[must_use]
+    pub fn of(cache: &Cache) -> Option<Self> {
+        let find = |kind: &str| cache.resource(&format!("/registry/{kind}/")).cloned();
+        Some(Self {
+            pods: find("pods")?,
+            volumes: find("persistentvolumes"),
+            attachments: find("volumeattachments"),
+            slices: find("resourceslices"),
+        })
+    }
 }
 
 fn no(reason: impl Into<String>) -> Decision {
@@ -27,10 +61,15 @@ fn no(reason: impl Into<String>) -> Decision {
 }
 
 impl NodeAuthorizer {
-    /// With the rules of `system:node`, the cache of pods and what pods refer to.
+    /// With the rules of `system:node`, and what pods and volumes refer to.
     #[must_use]
-    pub fn new(rules: Vec<Rule>, pods: Arc<ResourceCache>, references: Arc<References>) -> Self {
-        Self { rules, pods, references }
+    pub fn new(
+        rules: Vec<Rule>,
+        caches: NodeCaches,
+        references: Arc<References>,
+        secrets: Arc<VolumeSecrets>,
+    ) -> Self {
+        Self { rules, caches, references, secrets }
     }
 
     fn by_rules(&self, a: &Attributes<'_>) -> Decision {
@@ -41,7 +80,12 @@ impl NodeAuthorizer {
         if a.name.is_empty() {
             return no("No Object name found");
         }
-        if self.references.refers(node, kind, a.namespace, a.name) {
+        let object = format!("{}/{}", a.namespace, a.name);
+        let by_volume = || {
+            let claims = self.secrets.claims(&object);
+            claims.iter().any(|claim| self.references.refers(node, RefKind::Claim, claim))
+        };
+        if self.references.refers(node, kind, &object) || (kind == RefKind::Secret && by_volume()) {
             return Decision::ALLOW;
         }
         unrelated(node)
@@ -80,7 +124,7 @@ impl NodeAuthorizer {
 
     fn service_account(&self, node: &str, a: &Attributes<'_>) -> Decision {
         match (a.verb, a.subresource) {
-            ("get", "") => self.related(node, RefKind::ServiceAccount, a),
+            ("get", "") => self.read(node, RefKind::ServiceAccount, a),
             ("create", _) if a.name.is_empty() => {
                 no("can only create tokens for individual service accounts")
             }
@@ -114,13 +158,68 @@ impl NodeAuthorizer {
     }
 
     fn own_pod(&self, node: &str, a: &Attributes<'_>) -> Decision {
-        if a.name.is_empty() {
-            return no("No Object name found");
-        }
-        let key = format!("{}{}/{}", self.pods.config().prefix, a.namespace, a.name);
-        let bound = self.pods.get(&key).is_some_and(|pod| pod.field("spec.nodeName") == Some(node));
-        if bound { Decision::ALLOW } else { unrelated(node) }
+        let bound = |pod: &CachedObject| pod.field("spec.nodeName") == Some(node);
+        own(Some(&self.caches.pods), node, a, bound)
     }
+
+    /// A volume that a claim of the node's pods is bound to.
+    fn volume(&self, node: &str, a: &Attributes<'_>) -> Decision {
+        let bound = |volume: &CachedObject| {
+            let claim = volume_refs::claim(&volume.bytes);
+            claim.is_some_and(|claim| self.references.refers(node, RefKind::Claim, &claim))
+        };
+        get_only(a).map_or_else(|no| no, |()| own(self.caches.volumes.as_ref(), node, a, bound))
+    }
+
+    /// An attachment to the node.
+    fn attachment(&self, node: &str, a: &Attributes<'_>) -> Decision {
+        let here = |attachment: &CachedObject| {
+            volume_refs::attached_to(&attachment.bytes).is_some_and(|name| name == node)
+        };
+        get_only(a).map_or_else(|no| no, |()| own(self.caches.attachments.as_ref(), node, a, here))
+    }
+
+    /// A slice that names the node.
+    fn resource_slice(&self, node: &str, a: &Attributes<'_>) -> Decision {
+        if !a.subresource.is_empty() {
+            return no("cannot authorize ResourceSlice subresources");
+        }
+        match a.verb {
+            // Whom a new one names is checked at admission.
+            "create" => Decision::ALLOW,
+            "get" | "update" | "patch" | "delete" => {
+                let names = |slice: &CachedObject| slice.field("spec.nodeName") == Some(node);
+                own(self.caches.slices.as_ref(), node, a, names)
+            }
+            "list" | "watch" | "deletecollection" if a.field_selectors.contains(&("spec.nodeName", node)) => {
+                Decision::ALLOW
+            }
+            "list" | "watch" | "deletecollection" => {
+                no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
+        }
+    }
+}
+
+/// Allowed when the object is there and related to the node.
+fn own(
+    cache: Option<&Arc<ResourceCache>>,
+    node: &str,
+    a: &Attributes<'_>,
+    related: impl FnOnce(&CachedObject) -> bool,
+) -> Decision {
+    if a.name.is_empty() {
+        return no("No Object name found");
+    }
+    let found = cache.and_then(|cache| {
+        let config = cache.config();
+        let namespace = if config.namespaced { format!("{}/", a.namespace) } else { String::new() };
+        cache.get(&format!("{}{namespace}{}", config.prefix, a.name))
+    });
+    if found.is_some_and(|object| related(&object)) { Decision::ALLOW } else { unrelated(node) }
 }
 
 fn unrelated(node: &str) -> Decision {
@@ -137,63 +236,6 @@ fn get_only(a: &Attributes<'_>) -> Result<(), Decision> {
     Ok(())
 }
 
-fn node_object(node: &str, a: &Attributes<'_>) -> Decision {
-    match (a.subresource, a.verb) {
-        // Restricted to its own node at admission.
-        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Decision::ALLOW,
-        ("", "get" | "list" | "watch") => match a.name {
-            name if name == node => Decision::ALLOW,
-            "" => no(format!("node '{node}' cannot read all nodes, only its own Node object")),
-            name => no(format!("node '{node}' cannot read '{name}', only its own Node object")),
-        },
-        _ => no(""),
-    }
-}
-
-fn lease(node: &str, a: &Attributes<'_>) -> Decision {
-    if !matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") {
-        return no("can only get, create, update, patch, or delete a node lease");
-    }
-    if a.namespace != "kube-node-lease" {
-        return no("can only access leases in the \"kube-node-lease\" system namespace");
-    }
-    // The name of what is created is checked at admission.
-    if a.verb != "create" && a.name != node {
-        return no("can only access node lease with the same name as the requesting node");
-    }
-    Decision::ALLOW
-}
-
-fn csi_node(node: &str, a: &Attributes<'_>) -> Decision {
-    if !matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") {
-        return no("can only get, create, update, patch, or delete a CSINode");
-    }
-    if !a.subresource.is_empty() {
-        return no("cannot authorize CSINode subresources");
-    }
-    if a.verb != "create" && a.name != node {
-        return no("can only access CSINode with the same name as the requesting node");
-    }
-    Decision::ALLOW
-}
-
-/// A node may look at the slices that name it, and sweep them away. Others it may not touch: whose a slice is would
-/// have to be checked at admission.
-fn resource_slice(node: &str, a: &Attributes<'_>) -> Decision {
-    if !a.subresource.is_empty() {
-        return no("cannot authorize ResourceSlice subresources");
-    }
-    match a.verb {
-        "list" | "watch" | "deletecollection" if a.field_selectors.contains(&("spec.nodeName", node)) => {
-            Decision::ALLOW
-        }
-        "list" | "watch" | "deletecollection" => {
-            no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
-        }
-        _ => unrelated(node),
-    }
-}
-
 impl Authorizer for NodeAuthorizer {
     fn authorize(&self, a: &Attributes<'_>) -> Decision {
         let Some(node) = a.user.node() else { return no("") };
@@ -208,18 +250,14 @@ impl Authorizer for NodeAuthorizer {
             ("", "configmaps") => self.read(node, RefKind::ConfigMap, a),
             ("", "persistentvolumeclaims") => self.claim(node, a),
             ("", "serviceaccounts") => self.service_account(node, a),
-            // Nothing relates these to a node yet.
-            ("", "persistentvolumes")
-            | ("storage.k8s.io", "volumeattachments")
-            | ("resource.k8s.io", "resourceclaims") => match get_only(a) {
-                Ok(()) => unrelated(node),
-                Err(refused) => refused,
-            },
-            ("", "nodes") => node_object(node, a),
+            ("", "persistentvolumes") => self.volume(node, a),
+            ("storage.k8s.io", "volumeattachments") => self.attachment(node, a),
+            ("resource.k8s.io", "resourceclaims") => self.get(node, RefKind::ResourceClaim, a),
+            ("", "nodes") => named::node_object(node, a),
             ("", "pods") => self.pod(node, a),
-            ("coordination.k8s.io", "leases") => lease(node, a),
-            ("storage.k8s.io", "csinodes") => csi_node(node, a),
-            ("resource.k8s.io", "resourceslices") => resource_slice(node, a),
+            ("coordination.k8s.io", "leases") => named::lease(node, a),
+            ("storage.k8s.io", "csinodes") => named::csi_node(node, a),
+            ("resource.k8s.io", "resourceslices") => self.resource_slice(node, a),
             _ => self.by_rules(a),
         }
     }

@@ -13,6 +13,22 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 struct Pod {
     metadata: Metadata,
     spec: Spec,
+    status: PodStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct PodStatus {
+    resource_claim_statuses: Option<Vec<ResourceClaim>>,
+    extended_resource_claim_status: Option<ResourceClaim>,
+}
+
+/// A claim of devices: the pod names it, or it was made of a template.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct ResourceClaim {
+    name: Option<String>,
+    resource_claim_name: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -31,6 +47,7 @@ struct Spec {
     init_containers: Option<Vec<Container>>,
     ephemeral_containers: Option<Vec<Container>>,
     volumes: Option<Vec<Volume>>,
+    resource_claims: Option<Vec<ResourceClaim>>,
 }
 
 /// A reference by name; the name may be missing.
@@ -149,6 +166,16 @@ pub(super) fn pod_refs(json: &[u8]) -> Result<BTreeSet<(RefKind, String)>, serde
             add(RefKind::ConfigMap, from.config_map_ref.and_then(|r| r.name));
         }
     }
+    let made = pod.status.resource_claim_statuses.unwrap_or_default();
+    for claim in spec.resource_claims.into_iter().flatten() {
+        let by_template = || {
+            let status = made.iter().find(|status| status.name == claim.name)?;
+            status.resource_claim_name.clone()
+        };
+        add(RefKind::ResourceClaim, claim.resource_claim_name.clone().or_else(by_template));
+    }
+    let extended = pod.status.extended_resource_claim_status;
+    add(RefKind::ResourceClaim, extended.and_then(|status| status.resource_claim_name));
     for v in spec.volumes.into_iter().flatten() {
         add(RefKind::Secret, v.secret.and_then(|s| s.secret_name));
         add(RefKind::Secret, v.azure_file.and_then(|s| s.secret_name));
@@ -202,12 +229,24 @@ mod tests {
                     {"name": "g", "rbd": {"secretRef": {"name": "rbd-s"}}},
                     {"name": "h", "emptyDir": {}},
                 ],
+                "resourceClaims": [
+                    {"name": "own", "resourceClaimName": "gpu"},
+                    {"name": "made", "resourceClaimTemplateName": "t"},
+                    {"name": "pending", "resourceClaimTemplateName": "t"},
+                ],
+            },
+            "status": {
+                "resourceClaimStatuses": [
+                    {"name": "made", "resourceClaimName": "p-made"}, {"name": "foreign", "resourceClaimName": "x"},
+                ],
+                "extendedResourceClaimStatus": {"resourceClaimName": "p-extended"},
             },
         });
         let found = pod_refs(pod.to_string().as_bytes()).unwrap();
         let of = |kind| found.iter().filter(|r| r.0 == kind).map(|r| r.1.as_str()).collect::<Vec<_>>();
         assert_eq!(of(RefKind::ServiceAccount), ["sa"]);
         assert_eq!(of(RefKind::Claim), ["claim", "p-e"]);
+        assert_eq!(of(RefKind::ResourceClaim), ["gpu", "p-extended", "p-made"]);
         assert_eq!(of(RefKind::ConfigMap), ["env-c", "from-c", "proj-c", "vol-c"]);
         let secrets = ["csi-s", "env-s", "eph-s", "from-s", "init-s", "proj-s", "pull", "rbd-s", "vol-s"];
         assert_eq!(of(RefKind::Secret), secrets);

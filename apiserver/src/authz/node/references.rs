@@ -1,7 +1,8 @@
 //! Which node's pods refer to what, counted.
 //!
 //! Fed by the watch of pods: a pod counts from the moment it is bound to a node until it is gone. What a
-//! bound pod refers to changes only by ephemeral containers, so most updates cost a comparison.
+//! bound pod refers to changes only by ephemeral containers and by the claims of devices that are made for it, so
+//! most updates cost a comparison.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::follow::follow;
 use super::pod_refs::pod_refs;
-use crate::cache::{CacheEvent, CachedObject, EventKind, ResourceCache, WatchEnded, WatchScope};
+use crate::cache::{CacheEvent, CachedObject, EventKind, ResourceCache, Snapshot};
 
 /// What a pod can refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +24,8 @@ pub enum RefKind {
     ConfigMap,
     /// A PersistentVolumeClaim.
     Claim,
+    /// A ResourceClaim.
+    ResourceClaim,
     /// A ServiceAccount.
     ServiceAccount,
 }
@@ -43,11 +47,11 @@ impl References {
         Arc::new(Self { counts: RwLock::default(), loaded: watch::Sender::new(false) })
     }
 
-    /// Whether a pod of `node` refers to the object.
+    /// Whether a pod of `node` refers to the object, given as `namespace/name`.
     #[must_use]
-    pub fn refers(&self, node: &str, kind: RefKind, namespace: &str, name: &str) -> bool {
+    pub fn refers(&self, node: &str, kind: RefKind, object: &str) -> bool {
         let counts = self.counts.read();
-        let nodes = counts.get(&kind).and_then(|objects| objects.get(format!("{namespace}/{name}").as_str()));
+        let nodes = counts.get(&kind).and_then(|objects| objects.get(object));
         nodes.is_some_and(|nodes| nodes.contains_key(node))
     }
 
@@ -59,28 +63,13 @@ impl References {
 
     /// Follows the pods until `stop`. The cache must be ready.
     pub async fn run(self: Arc<Self>, pods: Arc<ResourceCache>, stop: CancellationToken) {
-        loop {
-            let snapshot = pods.snapshot();
-            let Ok(mut watcher) = pods.watch(WatchScope::default(), snapshot.revision()) else {
-                tokio::task::yield_now().await;
-                continue;
-            };
+        let read = |snapshot: &Snapshot| {
             let mut counts = Counts::new();
             snapshot.iter().for_each(|pod| add(&mut counts, pod));
             *self.counts.write() = counts;
             self.loaded.send_replace(true);
-            loop {
-                let event = tokio::select! {
-                    () = stop.cancelled() => return,
-                    event = watcher.next() => event,
-                };
-                match event {
-                    Ok(event) => self.apply(&event),
-                    Err(WatchEnded::Stopped) => return,
-                    Err(WatchEnded::TooSlow | WatchEnded::Relisted) => break,
-                }
-            }
-        }
+        };
+        follow(&pods, &stop, read, |event| self.apply(event)).await;
     }
 
     fn apply(&self, event: &CacheEvent) {
@@ -88,7 +77,7 @@ impl References {
         if let (Some(old), false) = (&event.previous, gone)
             && old.uid() == event.object.uid()
             && node(old) == node(&event.object)
-            && !has_ephemeral_containers(&event.object)
+            && !may_refer_to_more(&event.object)
         {
             return;
         }
@@ -103,9 +92,11 @@ impl References {
     }
 }
 
-fn has_ephemeral_containers(pod: &CachedObject) -> bool {
-    const FIELD: &[u8] = b"\"ephemeralContainers\"";
-    pod.bytes.windows(FIELD.len()).any(|window| window == FIELD)
+/// Whether the pod has what may refer to something else than before.
+fn may_refer_to_more(pod: &CachedObject) -> bool {
+    const FIELDS: [&[u8]; 3] =
+        [b"\"ephemeralContainers\"", b"\"resourceClaimStatuses\"", b"\"extendedResourceClaimStatus\""];
+    FIELDS.iter().any(|field| pod.bytes.windows(field.len()).any(|window| window == *field))
 }
 
 fn node(pod: &CachedObject) -> &str {

@@ -30,16 +30,23 @@ impl Fixture {
         for (key, pod) in pods {
             storage.create(&format!("/registry/pods/{key}"), pod.to_string().into(), None).await.unwrap();
         }
-        let config = ResourceConfig { prefix: "/registry/pods/".into(), namespaced: true, fields: FIELDS };
-        let cache = Cache::new(storage.clone(), CacheConfig::new(vec![config]));
+        let kinds = ["pods", "persistentvolumes", "volumeattachments", "resourceslices"];
+        let config = |kind: &str| ResourceConfig {
+            prefix: format!("/registry/{kind}/"),
+            namespaced: kind == "pods",
+            fields: FIELDS,
+        };
+        let cache = Cache::new(storage.clone(), CacheConfig::new(kinds.map(config).into()));
         let stop = CancellationToken::new();
         tokio::spawn(cache.clone().run(stop.clone()));
         cache.ready().await;
-        let pods = cache.resource("/registry/pods/").unwrap().clone();
-        let references = References::new();
-        tokio::spawn(references.clone().run(pods.clone(), stop.clone()));
+        let caches = NodeCaches::of(&cache).unwrap();
+        let (references, secrets) = (References::new(), VolumeSecrets::new());
+        tokio::spawn(references.clone().run(caches.pods.clone(), stop.clone()));
+        tokio::spawn(secrets.clone().run(caches.volumes.clone().unwrap(), stop.clone()));
         references.ready().await;
-        let authorizer = NodeAuthorizer::new(node_rules(), pods, references);
+        secrets.ready().await;
+        let authorizer = NodeAuthorizer::new(node_rules(), caches, references, secrets);
         Self { authorizer, storage, cache, _guard: stop.drop_guard(), _dir: dir }
     }
 
@@ -79,6 +86,7 @@ fn pod(node: &str, secret: &str) -> Value {
                 {"name": "c", "configMap": {"name": "conf"}},
                 {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
             ],
+            "resourceClaims": [{"name": "g", "resourceClaimName": "gpu"}],
         },
     })
 }
@@ -152,7 +160,13 @@ async fn decisions() {
         ("storage.k8s.io", "csinodes", "", "get", "", "n2", Some("can only access CSINode with the same name as the requesting node")),
         ("resource.k8s.io", "resourceslices", "", "get", "", "s", Some("no relationship found between node 'n1' and this object")),
         ("resource.k8s.io", "resourceslices", "", "deletecollection", "", "",
-            Some("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")),
+            Some("can only list/watch/deletecollection resourceslices with nodeName field selector")),
+        ("resource.k8s.io", "resourceslices", "", "create", "", "", None),
+        ("resource.k8s.io", "resourceslices", "status", "get", "", "s", Some("cannot authorize ResourceSlice subresources")),
+        ("resource.k8s.io", "resourceclaims", "", "get", "a", "gpu", None),
+        ("resource.k8s.io", "resourceclaims", "", "get", "a", "none", Some(unrelated)),
+        ("resource.k8s.io", "resourceclaims", "status", "get", "a", "gpu", Some("cannot get subresource")),
+        ("storage.k8s.io", "volumeattachments", "", "list", "", "", Some("can only get individual resources of this type")),
         ("", "services", "", "list", "", "", None),
         ("", "services", "", "create", "a", "", Some("")),
         ("", "events", "", "create", "a", "", None),
@@ -220,4 +234,40 @@ async fn references_come_and_go_with_pods() {
     f.storage.delete(two, get(two).await).await.unwrap();
     f.secret_becomes("debug", false).await;
     assert!(!f.secret("s"));
+}
+
+#[tokio::test]
+async fn volumes_and_their_secrets_follow_the_claim() {
+    let f = Fixture::new(&[("a/mine", pod("n1", "s1"))]).await;
+    let volume = |claim: &str| {
+        json!({"spec": {
+            "claimRef": {"namespace": "a", "name": claim},
+            "csi": {"nodeStageSecretRef": {"namespace": "a", "name": "stage"}},
+        }})
+    };
+    let allowed = |group: &'static str, resource: &'static str, name: &'static str| {
+        f.ask(|user| Attributes::resource(user, "get", group, "v1", resource).named(name)).is_allowed()
+    };
+    let create = async |key: &str, object: Value| {
+        f.storage.create(&format!("/registry/{key}"), object.to_string().into(), None).await.unwrap()
+    };
+    create("persistentvolumes/v", volume("data")).await;
+    create("persistentvolumes/other", volume("none")).await;
+    create("volumeattachments/here", json!({"spec": {"nodeName": "n1"}})).await;
+    create("volumeattachments/there", json!({"spec": {"nodeName": "n2"}})).await;
+    create("resourceslices/here", json!({"spec": {"nodeName": "n1"}})).await;
+    create("resourceslices/there", json!({"spec": {"nodeName": "n2"}})).await;
+    f.secret_becomes("stage", true).await;
+    for (group, resource, yes, no) in [
+        ("", "persistentvolumes", "v", "other"),
+        ("storage.k8s.io", "volumeattachments", "here", "there"),
+        ("resource.k8s.io", "resourceslices", "here", "there"),
+    ] {
+        assert!(allowed(group, resource, yes), "{resource}");
+        assert!(!allowed(group, resource, no), "{resource}");
+    }
+    let key = "/registry/persistentvolumes/v";
+    let revision = f.storage.get(key).await.unwrap().unwrap().revision;
+    f.storage.delete(key, revision).await.unwrap();
+    f.secret_becomes("stage", false).await;
 }

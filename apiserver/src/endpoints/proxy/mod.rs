@@ -2,16 +2,29 @@
 //! upstream's form `[scheme:]name[:port]`; rules and words are those of `pkg/registry/core/{pod,service,node}`.
 
 pub mod carry;
+mod html;
 mod insecure;
+mod links;
+mod packing;
 mod target;
 
 use api_types::status::Status;
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::Call;
 use super::respond::Answer;
 use carry::{CarryError, carry};
+use links::Proxy;
+
+/// The path of a request as its client sees it.
+const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+const CORS: [HeaderName; 4] = [
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+];
 
 pub async fn proxy(call: Call<'_>) -> Answer {
     let path = call.uri().path().to_owned();
@@ -42,12 +55,14 @@ async fn forward(call: Call<'_>, path: &str, query: &str, prefix: &str) -> Answe
     let to = target::find(&call).await?;
     let server = call.server.clone();
     let place = format!("{}:{}", to.host, to.port);
-    let request = call.into_request();
+    let proxy = Proxy { prefix: prefix.to_owned(), place: place.clone(), asked: asked(&call) };
+    let mut request = call.into_request();
+    let has_body = request.method() != http::Method::HEAD;
+    if let Ok(uri) = HeaderValue::from_str(&proxy.forwarded(path)) {
+        request.headers_mut().insert(FORWARDED_URI, uri);
+    }
     match carry(&server, &to, &format!("{path}{query}"), request).await {
-        Ok(mut answer) => {
-            relocate(&mut answer, prefix, &place);
-            Ok(answer)
-        }
+        Ok(answer) => Ok(led_back(answer, &proxy, has_body)),
         Err(CarryError::Request(status)) => Err(status),
         // Upstream's words for a backend that cannot be reached.
         Err(CarryError::Backend(e)) => {
@@ -56,36 +71,27 @@ async fn forward(call: Call<'_>, path: &str, query: &str, prefix: &str) -> Answe
     }
 }
 
-/// A backend that sends its client elsewhere on itself means elsewhere below the proxy.
-fn relocate(answer: &mut Response<Body>, prefix: &str, place: &str) {
-    let Some(location) = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok()) else { return };
-    let own = ["http://", "https://"].iter().find_map(|s| location.strip_prefix(s)?.strip_prefix(place));
-    let path = own.unwrap_or(location);
-    if !path.starts_with('/') || path.starts_with("//") {
-        return;
-    }
-    if let Ok(v) = HeaderValue::from_str(&format!("{prefix}{path}")) {
-        answer.headers_mut().insert(header::LOCATION, v);
-    }
+/// Whom the client has asked, as it calls it.
+fn asked(call: &Call<'_>) -> Option<String> {
+    let authority = call.uri().authority().map(|a| a.as_str().to_owned());
+    authority.or_else(|| call.header(&header::HOST).map(str::to_owned))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_stay_below_the_proxy() {
-        for (said, meant) in [
-            ("/a", "/p/a"),
-            ("http://10.0.0.1:80/b", "/p/b"),
-            ("http://elsewhere/b", "http://elsewhere/b"),
-            ("//elsewhere/b", "//elsewhere/b"),
-            ("c", "c"),
-        ] {
-            let mut answer = Response::new(Body::empty());
-            answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static(said));
-            relocate(&mut answer, "/p", "10.0.0.1:80");
-            assert_eq!(answer.headers()[header::LOCATION], meant, "{said}");
-        }
+/// An answer whose links and redirects go through the proxy. What a backend says of other origins would let their
+/// pages at the API server's.
+fn led_back(mut answer: Response<Body>, proxy: &Proxy, has_body: bool) -> Response<Body> {
+    for name in CORS {
+        answer.headers_mut().remove(name);
     }
+    if let Some(location) = answer.headers().get(header::LOCATION) {
+        let led = location.to_str().ok().and_then(|to| proxy.rewritten(to));
+        if let Some(Ok(led)) = led.map(|led| HeaderValue::from_str(&led)) {
+            answer.headers_mut().insert(header::LOCATION, led);
+        }
+        return answer;
+    }
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS || !has_body {
+        return answer;
+    }
+    html::rewrite(answer, proxy)
 }

@@ -33,6 +33,31 @@ pub struct Answered {
     version: &'static str,
 }
 
+/// What a request was about, but for whether it was only tried.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Plain {
+    component: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    scope: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    version: &'static str,
+}
+
+/// What a request was about that was ended early, and with which code.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Terminated {
+    code: u16,
+    component: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    scope: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    version: &'static str,
+}
+
 /// Whether a request changes anything.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RequestKind {
@@ -44,6 +69,103 @@ pub struct RequestKind {
 pub struct Resource {
     pub group: &'static str,
     pub resource: &'static str,
+}
+
+impl Resource {
+    /// Of a kind.
+    pub fn of(kind: &Kind) -> Self {
+        Self { group: kind.group, resource: kind.plural }
+    }
+
+    /// Found by an index; none has a name yet.
+    pub fn by_index(self, index: &'static str) -> Indexed {
+        Indexed { group: self.group, index, resource: self.resource }
+    }
+
+    /// As a request to the store.
+    pub fn store_request(self, operation: &'static str) -> StoreRequest {
+        StoreRequest { group: self.group, operation, resource: self.resource }
+    }
+
+    /// As a read that waits for the cache. Nothing falls back to the store.
+    pub fn consistent_read(self, success: &'static str) -> ConsistentRead {
+        ConsistentRead { fallback: "false", group: self.group, resource: self.resource, success }
+    }
+}
+
+/// A resource and the index its objects were found by.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Indexed {
+    group: &'static str,
+    index: &'static str,
+    resource: &'static str,
+}
+
+/// A request to the store.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StoreRequest {
+    group: &'static str,
+    operation: &'static str,
+    resource: &'static str,
+}
+
+/// A read that waited until the cache was fresh.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ConsistentRead {
+    fallback: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    success: &'static str,
+}
+
+/// A resource in one of its versions.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Versioned {
+    group: &'static str,
+    resource: &'static str,
+    version: &'static str,
+}
+
+impl Versioned {
+    /// Of a kind.
+    pub fn of(kind: &Kind) -> Self {
+        Self { group: kind.group, resource: kind.plural, version: kind.version }
+    }
+}
+
+/// A store of which there is one.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Cluster {
+    pub storage_cluster_id: &'static str,
+}
+
+/// A plugin of admission and what it said.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Admission {
+    pub name: &'static str,
+    pub operation: &'static str,
+    pub rejected: &'static str,
+    pub r#type: &'static str,
+}
+
+/// A round of admission and what it ended with.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AdmissionStep {
+    pub operation: &'static str,
+    pub rejected: &'static str,
+    pub r#type: &'static str,
+}
+
+/// What came of asking who somebody is, or whether they may.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Result {
+    pub result: &'static str,
+}
+
+/// A user, as far as users are told apart.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct User {
+    pub username: &'static str,
 }
 
 /// A resource in one word, as older metrics name it: `deployments.apps`.
@@ -80,10 +202,34 @@ impl Request {
         labels
     }
 
+    /// But for whether it was only tried.
+    pub fn plain(self) -> Plain {
+        let Self { component, group, resource, scope, subresource, verb, version, .. } = self;
+        Plain { component, group, resource, scope, subresource, verb, version }
+    }
+
+    /// Whether it was only tried.
+    pub fn is_dry_run(self) -> bool {
+        !self.dry_run.is_empty()
+    }
+
+    /// Whether it was a plain read.
+    pub fn is_read(self) -> bool {
+        matches!(self.verb, "GET" | "LIST")
+    }
+
     /// With the code of the answer.
     pub fn answered(self, code: u16) -> Answered {
         let Self { component, dry_run, group, resource, scope, subresource, verb, version } = self;
         Answered { code, component, dry_run, group, resource, scope, subresource, verb, version }
+    }
+}
+
+impl Plain {
+    /// With the code that it was ended with.
+    pub fn terminated(self, code: u16) -> Terminated {
+        let Self { component, group, resource, scope, subresource, verb, version } = self;
+        Terminated { code, component, group, resource, scope, subresource, verb, version }
     }
 }
 
@@ -118,7 +264,8 @@ fn verb(info: &RequestInfo, apply: bool) -> &'static str {
 fn scope(info: &RequestInfo) -> &'static str {
     if !info.is_resource {
         ""
-    } else if !info.name.is_empty() {
+    } else if !info.name.is_empty() || info.verb == "create" {
+        // What is created is one, though its path does not name it.
         "resource"
     } else if !info.namespace.is_empty() {
         "namespace"
@@ -135,7 +282,7 @@ mod tests {
     #[test]
     fn requests_are_named_as_upstream_does() {
         for (method, path, watch, expected) in [
-            (Method::POST, "/api/v1/namespaces/a/pods", false, ["POST", "", "pods", "", "namespace"]),
+            (Method::POST, "/api/v1/namespaces/a/pods", false, ["POST", "", "pods", "", "resource"]),
             (Method::GET, "/apis/apps/v1/deployments", true, ["WATCH", "apps", "deployments", "", "cluster"]),
             (Method::PUT, "/api/v1/nodes/n/status", false, ["PUT", "", "nodes", "status", "resource"]),
             (

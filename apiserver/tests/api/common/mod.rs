@@ -7,6 +7,7 @@ pub mod owners;
 mod watch;
 
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,21 +65,7 @@ impl Api {
 
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (ca, cert, key) = certificates::write(dir.path());
-        let mut config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            advertise: "127.0.0.1:6443".parse().unwrap(),
-            serving: (cert, key),
-            ca,
-            node_client: None,
-            datastore: Datastore::Embedded(dir.path().join("store")),
-            service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
-            node_ports: (30000, 32767),
-            history: Duration::from_secs(300),
-            max_in_flight: (400, 200),
-            service_accounts: Some(certificates::service_accounts(dir.path())),
-            token_auth_file: None,
-        };
+        let mut config = Self::config(dir.path(), certificates::write(dir.path()));
         std::fs::create_dir(dir.path().join("store")).unwrap();
         change(&mut config);
         let stop = CancellationToken::new();
@@ -88,6 +75,27 @@ impl Api {
             server,
             user: Arc::new(admin()),
             _owned: Arc::new(Owned { stop, _running: running, _dir: dir }),
+        }
+    }
+
+    /// What a server is told that keeps everything in a directory.
+    pub fn config(dir: &Path, (ca, cert, key): (PathBuf, PathBuf, PathBuf)) -> Config {
+        Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            advertise: "127.0.0.1:6443".parse().unwrap(),
+            serving: (cert, key),
+            ca,
+            node_client: None,
+            datastore: Datastore::Embedded(dir.join("store")),
+            service_network: (Ipv4Addr::new(10, 96, 0, 0), 16),
+            node_ports: (30000, 32767),
+            history: Duration::from_secs(300),
+            max_in_flight: (400, 200),
+            request_timeout: Duration::from_secs(60),
+            anonymous_auth: true,
+            admission: Default::default(),
+            service_accounts: Some(certificates::service_accounts(dir)),
+            token_auth_file: None,
         }
     }
 
@@ -227,6 +235,15 @@ impl Reply {
     /// The `Warning` headers.
     pub fn warnings(&self) -> Vec<String> {
         self.headers.get_all("warning").iter().map(|v| v.to_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Waits until it is so, for what another task does in its own time.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::task::yield_now().await;
     }
 }
 
