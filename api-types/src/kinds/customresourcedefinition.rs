@@ -38,7 +38,7 @@ impl Strategy for CustomResourceDefinition {
     }
 
     fn prepare_for_create(&self, object: &mut Value) {
-        object["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": []});
+        object["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}});
         note_stored_version(object);
     }
 

@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 
 use super::default_classes::{default_class, set_in_spec};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct DefaultIngressClass;
@@ -18,6 +18,10 @@ const MARK: &str = "ingressclass.kubernetes.io/is-default-class";
 impl Plugin for DefaultIngressClass {
     fn name(&self) -> &'static str {
         "DefaultIngressClass"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 
 use super::default_classes::{default_class, set_in_spec};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct DefaultStorageClass;
@@ -18,6 +18,10 @@ const MARKS: [&str; 2] =
 impl Plugin for DefaultStorageClass {
     fn name(&self) -> &'static str {
         "DefaultStorageClass"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

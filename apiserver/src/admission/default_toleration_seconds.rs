@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct DefaultTolerationSeconds;
@@ -17,6 +17,10 @@ const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/u
 impl Plugin for DefaultTolerationSeconds {
     fn name(&self) -> &'static str {
         "DefaultTolerationSeconds"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, _registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -149,10 +149,8 @@ pub trait Plugin: Send + Sync {
     /// Its name in `--enable-admission-plugins`.
     fn name(&self) -> &'static str;
 
-    /// In which rounds it is asked.
-    fn rounds(&self) -> Rounds {
-        Rounds::Admit
-    }
+    /// In which rounds it is asked; each plugin says so, for one that is not asked refuses nothing.
+    fn rounds(&self) -> Rounds;
 
     /// Changes or refuses the write, before the object is validated.
     async fn admit(&self, _registry: &Registry, _attributes: &mut Attributes<'_>) -> Result<(), Status> {

@@ -5,7 +5,7 @@ use api_types::meta;
 use api_types::status::Status;
 use async_trait::async_trait;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, parse_stored};
 
@@ -17,6 +17,10 @@ const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
 impl Plugin for NamespaceLifecycle {
     fn name(&self) -> &'static str {
         "NamespaceLifecycle"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

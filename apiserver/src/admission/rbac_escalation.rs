@@ -7,7 +7,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::authz::Authorization;
 use crate::authz::rbac::escalation::{EscalationError, RoleWrite, check_binding, check_role};
 use crate::authz::rbac::{RoleRef, Rule};
@@ -21,6 +21,10 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 impl Plugin for RbacEscalation {
     fn name(&self) -> &'static str {
         "RBACEscalation"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, _registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::node_restriction::refers_to_secrets;
-use super::{Attributes, Operation, Plugin, mountable_secrets};
+use super::{Attributes, Operation, Plugin, Rounds, mountable_secrets};
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, names, parse_stored};
 
@@ -21,6 +21,10 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Both
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

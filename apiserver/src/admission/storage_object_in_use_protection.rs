@@ -4,7 +4,7 @@ use api_types::meta;
 use api_types::status::Status;
 use async_trait::async_trait;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct StorageObjectInUseProtection;
@@ -13,6 +13,10 @@ pub struct StorageObjectInUseProtection;
 impl Plugin for StorageObjectInUseProtection {
     fn name(&self) -> &'static str {
         "StorageObjectInUseProtection"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, _registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -5,7 +5,7 @@ use api_types::status::Status;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::registry::Registry;
 
 pub struct TaintNodesByCondition;
@@ -16,6 +16,10 @@ const NOT_READY: &str = "node.kubernetes.io/not-ready";
 impl Plugin for TaintNodesByCondition {
     fn name(&self) -> &'static str {
         "TaintNodesByCondition"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, _registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {

@@ -39,6 +39,7 @@ pub async fn change(call: Call<'_>) -> Answer {
             let patch = Patch::read(language, &body::read(call.take_body()).await?)?;
             Box::new(move |current| {
                 let mut object = current.clone();
+                respond::present(kind, &mut object);
                 patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
                 let parsed = Parsed { value: object, duplicates: Vec::new() };
                 body::normalize(parsed, kind, validation).map(|d| d.object)

@@ -214,7 +214,7 @@ async fn health_and_metrics() {
         ),
         format!("apiserver_resource_objects{{{maps}}} 2"),
         "apiserver_storage_objects{resource=\"configmaps\"} 2".into(),
-        "etcd_requests_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 2".into(),
+        "etcd_requests_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 3".into(),
         "etcd_request_errors_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 0".into(),
         "apiserver_cache_list_total{group=\"\",index=\"\",resource=\"configmaps\"} 1".into(),
         format!("apiserver_cache_list_returned_objects_total{{{maps}}} 0"),

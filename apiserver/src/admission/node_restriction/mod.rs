@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::certificate_signers::{self, is_request};
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, Rounds};
 use crate::authz::Authorization;
 use crate::registry::{Registry, parse_stored};
 
@@ -44,6 +44,10 @@ const OWN_LABELS: [&str; 14] = [
 impl Plugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
+    }
+
+    fn rounds(&self) -> Rounds {
+        Rounds::Admit
     }
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
