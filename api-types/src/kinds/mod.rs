@@ -62,6 +62,7 @@ pub mod prioritylevelconfiguration;
 pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resize_policy;
 pub mod resource_names;
 pub mod resourceclaim;
 pub mod resourcequota;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::pod_volumes;
-use super::{pod_identity, pod_spread};
+use super::{pod_identity, pod_spread, resize_policy};
 use crate::field::{ErrorList, Path};
 use crate::names;
 use crate::quantity::Quantity;
@@ -97,6 +97,7 @@ fn containers(
     for (i, c) in spec.containers.iter().enumerate() {
         let path = path.child("containers").index(i);
         container(c, volumes, seen, &path, errors);
+        resize_policy::validate(c, spec, &path, errors);
         if c.restart_policy.is_some() {
             errors.forbidden(&path.child("restartPolicy"), "may not be set for non-init containers");
         }
@@ -104,6 +105,7 @@ fn containers(
     for (i, c) in spec.init_containers.iter().flatten().enumerate() {
         let path = path.child("initContainers").index(i);
         container(c, volumes, seen, &path, errors);
+        resize_policy::validate(c, spec, &path, errors);
         let sidecar = c.restart_policy.as_deref() == Some("Always");
         if let Some(p) = c.restart_policy.as_deref().filter(|p| *p != "Always") {
             errors.not_supported(&path.child("restartPolicy"), p, &["Always"]);
@@ -122,6 +124,7 @@ fn containers(
                     );
                 }
             }
+            resize_policy::validate_init(c, &path, errors);
         }
     }
     host_ports(spec, path, errors);

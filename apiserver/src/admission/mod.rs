@@ -17,6 +17,7 @@ mod limit_ranger;
 mod mountable_secrets;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_resize;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
@@ -168,6 +169,8 @@ impl Chain {
             Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(deny_service_external_ips::DenyServiceExternalIps),
+            Box::new(pod_resize::NodeDeclaredFeatureValidator),
+            Box::new(pod_resize::PodResizeValidator),
             Box::new(rbac_escalation::RbacEscalation(authorization)),
         ];
         Self { plugins, quota: resource_quota::ResourceQuota::new() }
