@@ -75,6 +75,7 @@ impl Worker {
         if let Some(records) = self.state.containers.get_mut(&name) {
             records.truncate(KEPT_RECORDS);
         }
+        self.state.forget_gone();
     }
 
     pub(super) fn failed_to_start(&mut self, name: String, waiting: Waiting, pull_failed: bool) {
@@ -155,6 +156,7 @@ impl Worker {
                 }
             },
             Done::Nothing => {}
+            Done::Resized(outcome) => self.resized(outcome),
             Done::Refreshed => {
                 if self.stage == Stage::Running {
                     self.follow_volumes();
