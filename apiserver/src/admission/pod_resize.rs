@@ -111,13 +111,13 @@ fn needed(new: &Value, old: &Value) -> Vec<&'static str> {
 }
 
 fn too_much(requests: &Amounts, allocatable: &Amounts) -> Option<String> {
-    let read: [(&str, fn(Quantity) -> i64); 2] = [("cpu", |q| q.milli_value()), ("memory", |q| q.value())];
-    let lacking: Vec<String> = read
+    let lacking: Vec<String> = ["cpu", "memory"]
         .into_iter()
-        .filter_map(|(name, in_units)| {
+        .filter_map(|name| {
             let amount = |of: &Amounts| of.get(name).copied().unwrap_or_default();
             let (asked, there) = (amount(requests), amount(allocatable));
-            let text = || format!("{name}, requested: {}, allocatable: {}", in_units(asked), in_units(there));
+            let units = |q: Quantity| if name == "cpu" { q.milli_value() } else { q.value() };
+            let text = || format!("{name}, requested: {}, allocatable: {}", units(asked), units(there));
             (asked > there).then(text)
         })
         .collect();

@@ -103,7 +103,7 @@ enum Done {
     Round(Outcome),
     Killed(String),
     PodKilled(Result<Known, RuntimeError>),
-    Read(String, Option<ContainerRecord>),
+    Read(String, Option<Box<ContainerRecord>>),
     Sandbox(Option<SandboxRecord>),
     Relist(Result<Known, RuntimeError>),
     Removed(Result<(), RuntimeError>),

@@ -46,7 +46,7 @@ impl Worker {
         } else {
             self.jobs.spawn(async move {
                 let record = kill::read_ended(&ctx, &id).await;
-                Done::Read(id, record)
+                Done::Read(id, record.map(Box::new))
             });
         }
     }
@@ -137,7 +137,7 @@ impl Worker {
                 self.killing.remove(&id);
                 self.ended(id);
             }
-            Done::Read(_, Some(record)) => self.put(record),
+            Done::Read(_, Some(record)) => self.put(*record),
             Done::Read(id, None) => {
                 for records in self.state.containers.values_mut() {
                     records.retain(|record| record.id != id || record.state == RunState::Exited);
