@@ -171,7 +171,7 @@ pub fn spawn(ctx: &Arc<PodContext>, pod: Arc<Pod>, known: Known) -> Handle {
     let pod = resizing.allocation.apply(&pod);
     let (published, view) = watch::channel(Arc::new(state.clone()));
     ctx.registry.put(Entry { pod: pod.clone(), state: view });
-    let worker = Worker {
+    let mut worker = Worker {
         backoff: Backoff::new(ctx.config.backoff_base, ctx.config.backoff_max),
         pull_backoff: Backoff::new(ctx.config.backoff_base, ctx.config.backoff_max),
         pull_failures: BTreeMap::new(),
@@ -199,6 +199,10 @@ pub fn spawn(ctx: &Arc<PodContext>, pod: Arc<Pod>, known: Known) -> Handle {
         first_seen: tokio::time::Instant::now(),
         was_running: false,
     };
+    // Before the task begins: the manager opens the node's books when all pods it found have their worker.
+    if !worker.state.terminated {
+        worker.hold();
+    }
     ctx.tasks.spawn(worker.run(receiver, queue));
     Handle { updates, wakeups }
 }

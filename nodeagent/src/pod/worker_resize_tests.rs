@@ -222,3 +222,23 @@ async fn a_resize_while_the_agent_was_down_is_one() {
     assert_eq!(world.event().await.0, "ResizeCompleted");
     assert_eq!((world.updates().len(), world.count("CreateContainer")), (1, 1));
 }
+
+#[tokio::test]
+async fn a_restarted_agent_counts_all_pods_before_it_grants_anything() {
+    let mut before = world(FakeRuntime::new());
+    let _first = spawn(&before.ctx, sized("p", 1, "400m", "64Mi", json!([])), Known::default());
+    let _other = spawn(&before.ctx, sized("q", 1, "500m", "64Mi", json!([])), Known::default());
+    before.running("p").await;
+    before.running("q").await;
+    let mut world = starting((before.runtime.clone(), mpsc::channel(1).1));
+    let mut known = Vec::new();
+    for uid in ["uid-p", "uid-q"] {
+        known.push(kill::read_pod(&world.ctx, uid).await.unwrap());
+    }
+    let (q, p) = (known.pop().unwrap(), known.pop().unwrap());
+    let _first = spawn(&world.ctx, sized("p", 2, "600m", "64Mi", json!([])), p);
+    let _other = spawn(&world.ctx, sized("q", 1, "500m", "64Mi", json!([])), q);
+    world.ctx.allocations.open();
+    world.told("p", |status| condition(status, "PodResizePending")["reason"] == "Deferred").await;
+    assert!(world.updates().is_empty());
+}

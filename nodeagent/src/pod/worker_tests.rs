@@ -59,6 +59,13 @@ fn client(requests: Requests, changed: watch::Sender<u64>) -> kube::Client {
 }
 
 fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -> World {
+    let world = starting(runtime);
+    world.ctx.allocations.open();
+    world
+}
+
+/// A world whose agent does not know all its pods yet.
+fn starting(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -> World {
     let (runtime, mut events) = runtime;
     let requests: Requests = Arc::default();
     let (sender, changed) = watch::channel(0);
@@ -72,7 +79,6 @@ fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -
     services.assume_synced();
     let registry = Arc::new(Registry::default());
     let allocations = NodeAllocations::new(Totals { cpu: 1000, memory: 1 << 30 });
-    allocations.open();
     let (recorder, reports) = Recorder::new();
     let ctx = Arc::new(PodContext {
         runtime: Arc::new(runtime.clone()),

@@ -53,8 +53,6 @@ impl Worker {
         if self.stage != Stage::Running || self.deleting() || self.state.terminated {
             return;
         }
-        // So that the node counts the pod before it wants more.
-        self.hold();
         let desired = self.resizing.desired.clone();
         if self.resizing.allocation.covers(&desired) {
             self.ctx.allocations.withdraw(&uid);
@@ -113,7 +111,7 @@ impl Worker {
     }
 
     /// The pod holds of its node what is allocated and what its containers still have.
-    fn hold(&mut self) {
+    pub(super) fn hold(&mut self) {
         let spec = spec::spec(&self.pod);
         let mut held = Totals::of(&spec);
         if resize_plan::differs(&spec, &self.state) {
