@@ -226,6 +226,7 @@ impl Worker {
         self.reopen_host_ports();
         self.allocate();
         if self.state.terminated {
+            self.end_resize();
             let sandbox = self.state.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready);
             self.stage = if sandbox || self.state.any_running() { Stage::Running } else { Stage::Ended };
         }
