@@ -65,8 +65,7 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
         _ if !group.is_empty() => {}
         "pods" if is_over(object, now) => {}
         "pods" => {
-            let (requests, limits) =
-                (amounts::of_pod(object, "requests", true), amounts::of_pod(object, "limits", true));
+            let (requests, limits) = (amounts::in_use(object, "requests"), amounts::in_use(object, "limits"));
             used.extend(compute(&requests, &limits));
             used.insert("pods".to_owned(), whole(1));
         }

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         test("init_and_several_containers", several),
         test("pods_carry_their_token", token),
         test("pods_are_proxied_to", proxied),
+        // It asks for the whole node: nothing else runs.
+        alone("resize_in_place", resize),
         // Timing matters: nothing else runs.
         alone("set_image_without_a_failed_request", rolling_update_under_load),
     ])
@@ -476,5 +478,126 @@ spec:
     // From inside, the other container is on loopback.
     let page = ns.k("exec both -c side -- wget -qO- http://127.0.0.1:8080/").ok()?;
     ensure!(page.contains("Hello from both"), "{page}");
+    Ok(())
+}
+
+/// The values of a cgroup below the cluster's own: CPU quota in microseconds a tenth of a second, and memory in bytes.
+fn limits(c: &Cluster, group: &str) -> Result<(i64, i64)> {
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    let read = |controller: &str, file: &str| -> Result<String> {
+        let path = root.join(controller).join(c.slot().name()).join(group).join(file);
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    };
+    if root.join("cgroup.controllers").exists() {
+        let quota = read("", "cpu.max")?;
+        let quota = quota.split_whitespace().next().context("an empty cpu.max")?.parse()?;
+        return Ok((quota, read("", "memory.max")?.trim().parse()?));
+    }
+    let quota = read("cpu", "cpu.cfs_quota_us")?.trim().parse()?;
+    Ok((quota, read("memory", "memory.limit_in_bytes")?.trim().parse()?))
+}
+
+fn resize(c: &Cluster) -> Result<()> {
+    let ns = c.namespace("resize")?;
+    let pod = |name: &str, containers: &str| {
+        ns.apply(&format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{terminationGracePeriodSeconds: 1, \
+             containers: [{containers}]}}}}"
+        ))
+    };
+    let container = |name: &str, port: u16, policy: &str| {
+        format!(
+            "{{name: {name}, image: 'skiff.local/hello:1', env: [{{name: PORT, value: '{port}'}}], \
+             resources: {{limits: {{cpu: 100m, memory: 64Mi}}}}, resizePolicy: [{policy}]}}"
+        )
+    };
+    let restarts = "{resourceName: memory, restartPolicy: RestartContainer}";
+    pod("p", &format!("{}, {}", container("steady", 8080, ""), container("fickle", 8081, restarts)))?;
+    ns.k("wait pod/p --for=condition=Ready --timeout=30s").ok().with_context(|| ns.state())?;
+    let of = |name: &str, field: &str| {
+        ns.field("pod p", &format!("{{.status.containerStatuses[?(@.name==\"{name}\")].{field}}}"))
+    };
+    let uid = ns.field("pod p", "{.metadata.uid}")?;
+    let group = |name: &str| -> Result<String> {
+        let id = of(name, "containerID")?;
+        Ok(format!("pod{uid}/{}", id.rsplit('/').next().unwrap_or_default()))
+    };
+    let steady = group("steady")?;
+    ensure!(limits(c, &steady)? == (10_000, 64 << 20), "{:?}", limits(c, &steady)?);
+    let patch = |name: &str, cpu: &str, memory: &str| {
+        let amounts = format!(r#"{{"cpu":"{cpu}","memory":"{memory}"}}"#);
+        let resources = format!(r#"{{"requests":{amounts},"limits":{amounts}}}"#);
+        let change = format!(r#"{{"spec":{{"containers":[{{"name":"{name}","resources":{resources}}}]}}}}"#);
+        ns.k("patch pod p --subresource resize --patch").arg(change)
+    };
+    let has = |name: &str, cpu: &str, memory: &str| {
+        ns.wait_field(
+            "pod p",
+            &format!("{{.status.containerStatuses[?(@.name==\"{name}\")].resources.limits}}"),
+            &format!(r#"{{"cpu":"{cpu}","memory":"{memory}"}}"#),
+            20,
+        )
+    };
+    // In place, up and down again.
+    for (cpu, memory, expected) in
+        [("250m", "128Mi", (25_000, 128 << 20)), ("150m", "96Mi", (15_000, 96 << 20))]
+    {
+        patch("steady", cpu, memory).ok()?;
+        has("steady", cpu, memory)?;
+        ensure!(limits(c, &steady)? == expected, "{:?}", limits(c, &steady)?);
+        let whole = (expected.0 + 10_000, expected.1 + (64 << 20));
+        eventually("the pod's own limits follow", seconds(10), || {
+            let now = limits(c, &format!("pod{uid}"))?;
+            ensure!(now == whole, "{now:?}, not {whole:?}");
+            Ok(())
+        })?;
+    }
+    ensure!(of("steady", "restartCount")? == "0" && group("steady")? == steady, "{}", ns.state());
+    // By a restart where memory changes, without one where it does not.
+    patch("fickle", "150m", "64Mi").ok()?;
+    has("fickle", "150m", "64Mi")?;
+    ensure!(of("fickle", "restartCount")? == "0", "{}", ns.state());
+    patch("fickle", "150m", "128Mi").ok()?;
+    eventually("the container was restarted once", seconds(30), || {
+        let count = of("fickle", "restartCount")?;
+        ensure!(count == "1", "{count}");
+        Ok(())
+    })
+    .with_context(|| ns.state())?;
+    has("fickle", "150m", "128Mi")?;
+    ensure!(limits(c, &group("fickle")?)? == (15_000, 128 << 20), "{:?}", limits(c, &group("fickle")?)?);
+    ensure!(of("steady", "restartCount")? == "0", "{}", ns.state());
+    // More than the node has is refused, more than it has left waits.
+    let refused = patch("steady", "9000", "96Mi").fails()?;
+    ensure!(refused.contains("node didn't have enough allocatable resources: cpu, requested:"), "{refused}");
+    let declared = ns.field("nodes", "{.items[0].status.declaredFeatures}")?;
+    ensure!(declared.contains("InPlacePodVerticalScalingInitContainers"), "{declared}");
+    let cpus: i64 = ns.field("nodes", "{.items[0].status.allocatable.cpu}")?.parse()?;
+    pod("q", &container("c", 8080, ""))?;
+    ns.k("wait pod/q --for=condition=Ready --timeout=30s").ok().with_context(|| ns.state())?;
+    let most = format!("{}m", cpus * 1000 - 150);
+    patch("steady", &most, "96Mi").ok()?;
+    let pending = "{.status.conditions[?(@.type==\"PodResizePending\")].reason}";
+    ns.wait_field("pod p", pending, "Deferred", 20)?;
+    ensure!(limits(c, &steady)? == (15_000, 96 << 20), "{:?}", limits(c, &steady)?);
+    // A node agent that starts again restarts nothing, knows what is allocated and that more is wanted.
+    c.kill()?;
+    c.start()?;
+    ns.k("wait nodes --all --for=condition=Ready --timeout=30s").ok()?;
+    ensure!(limits(c, &steady)? == (15_000, 96 << 20), "{:?}", limits(c, &steady)?);
+    ensure!(ns.field("pod p", pending)? == "Deferred", "{}", ns.state());
+    ns.k("delete pod q").ok()?;
+    ns.wait_field("pod p", pending, "", 30)?;
+    eventually("it has what it wanted", seconds(20), || {
+        let now = limits(c, &steady)?;
+        ensure!(now == ((cpus * 1000 - 150) * 100, 96 << 20), "{now:?}");
+        Ok(())
+    })
+    .with_context(|| ns.state())?;
+    for reason in ["ResizeStarted", "ResizeCompleted", "ResizeDeferred"] {
+        let events = ns.field("events", "{.items[*].reason}")?;
+        ensure!(events.split_whitespace().any(|known| known == reason), "no {reason} in {events}");
+    }
+    ensure!(of("steady", "restartCount")? == "0" && of("fickle", "restartCount")? == "1", "{}", ns.state());
     Ok(())
 }

@@ -32,6 +32,7 @@ use crate::objects::Objects;
 use crate::pod::context::PodContext;
 use crate::pod::manager::Manager;
 use crate::pod::registry::Registry;
+use crate::pod::resize::node::NodeAllocations;
 use crate::pod::service_env::ServiceEnv;
 use crate::pod::status::Host;
 use crate::pod::status_writer::StatusWriter;
@@ -256,6 +257,7 @@ impl Agent {
             status: status_writer,
             services,
             registry: Arc::new(Registry::default()),
+            allocations: Arc::new(NodeAllocations::new(reporter.allocatable())),
             metrics: Arc::new(Metrics::default()),
             host: Host { ip: config.node_ip.to_string(), runtime: version.runtime_name.clone() },
             cpu_milli: machine.cpus * 1000,

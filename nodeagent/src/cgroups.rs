@@ -10,26 +10,55 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::pod::resources::{self, PodLimits, Qos};
 use crate::pod::spec;
 
-/// A cgroup that could not be made.
+/// A cgroup that could not be made or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to ensure that the cgroup {path} of the pod exists")]
-pub struct CgroupError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum CgroupError {
+    /// It could not be made.
+    #[error("failed to ensure that the cgroup {path} of the pod exists")]
+    Create {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A value could not be set.
+    #[error("failed to set {path} of the pod's cgroup to {value}")]
+    Change {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        value: String,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl CgroupError {
     /// Text of the cause.
     pub fn cause(&self) -> String {
-        self.source.to_string()
+        match self {
+            CgroupError::Create { source, .. } | CgroupError::Change { source, .. } => source.to_string(),
+        }
     }
+}
+
+/// New values of a pod's cgroup; what is none stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// CPU shares.
+    pub shares: Option<i64>,
+    /// CFS quota.
+    pub quota: Option<i64>,
+    /// Memory.
+    pub memory: Option<i64>,
 }
 
 /// What pod workers need of cgroups.
 pub trait PodCgroups: Send + Sync + 'static {
-    /// Makes the pod's cgroup and gives the parent path the runtime is told; may be repeated.
-    fn create(&self, pod: &Pod) -> Result<String, CgroupError>;
+    /// Makes the pod's cgroup with these limits and gives the parent path the runtime is told; may be repeated.
+    fn create(&self, pod: &Pod, limits: &PodLimits) -> Result<String, CgroupError>;
+    /// Changes values of the pod's cgroup.
+    fn change(&self, pod: &Pod, change: &Change) -> Result<(), CgroupError>;
     /// Removes the pod's cgroup.
     fn remove(&self, pod: &Pod) {
         self.remove_uid(spec::uid(pod));
@@ -43,8 +72,12 @@ pub trait PodCgroups: Send + Sync + 'static {
 pub struct NoCgroups;
 
 impl PodCgroups for NoCgroups {
-    fn create(&self, _pod: &Pod) -> Result<String, CgroupError> {
+    fn create(&self, _pod: &Pod, _limits: &PodLimits) -> Result<String, CgroupError> {
         Ok(String::new())
+    }
+
+    fn change(&self, _pod: &Pod, _change: &Change) -> Result<(), CgroupError> {
+        Ok(())
     }
 
     fn remove_uid(&self, _uid: &str) {}
@@ -95,7 +128,7 @@ impl Cgroupfs {
             .collect()
     }
 
-    fn create_v2(&self, path: &str, limits: &PodLimits) -> io::Result<()> {
+    fn create_v2(&self, path: &str) -> io::Result<()> {
         let mut dir = self.mount.clone();
         for part in path.split('/') {
             for controller in ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"] {
@@ -109,31 +142,44 @@ impl Cgroupfs {
             dir.push(part);
             make_dir(&dir)?;
         }
-        let weight = 1 + (limits.shares - 2).max(0) * 9999 / 262_142;
-        set(&dir, "cpu.weight", &weight.to_string());
-        if let Some(quota) = limits.quota {
-            set(&dir, "cpu.max", &format!("{quota} {}", resources::CPU_PERIOD));
-        }
-        if let Some(memory) = limits.memory {
-            set(&dir, "memory.max", &memory.to_string());
+        Ok(())
+    }
+
+    fn create_v1(&self, path: &str) -> io::Result<()> {
+        for controller in ["cpu", "memory"] {
+            std::fs::create_dir_all(self.mount.join(controller).join(path))?;
         }
         Ok(())
     }
 
-    fn create_v1(&self, path: &str, limits: &PodLimits) -> io::Result<()> {
-        let cpu = self.mount.join("cpu").join(path);
-        std::fs::create_dir_all(&cpu)?;
-        set(&cpu, "cpu.shares", &limits.shares.to_string());
-        if let Some(quota) = limits.quota {
-            set(&cpu, "cpu.cfs_period_us", &resources::CPU_PERIOD.to_string());
-            set(&cpu, "cpu.cfs_quota_us", &quota.to_string());
+    /// The files that hold these values, in the order they have to be written.
+    fn values(&self, path: &str, change: &Change) -> Vec<(PathBuf, String)> {
+        let period = resources::CPU_PERIOD;
+        let mut values = Vec::new();
+        if self.unified {
+            let dir = self.mount.join(path);
+            let mut add = |file: &str, value: Option<String>| {
+                values.extend(value.map(|value| (dir.join(file), value)));
+            };
+            let weight = |shares: i64| 1 + (shares - 2).max(0) * 9999 / 262_142;
+            add("cpu.weight", change.shares.map(|shares| weight(shares).to_string()));
+            add("cpu.max", change.quota.map(|quota| format!("{quota} {period}")));
+            add("memory.max", change.memory.map(|memory| memory.to_string()));
+        } else {
+            let mut add = |controller: &str, file: &str, value: Option<i64>| {
+                let file = self.mount.join(controller).join(path).join(file);
+                values.extend(value.map(|value| (file, value.to_string())));
+            };
+            add("cpu", "cpu.shares", change.shares);
+            add("cpu", "cpu.cfs_period_us", change.quota.map(|_| period));
+            add("cpu", "cpu.cfs_quota_us", change.quota);
+            add("memory", "memory.limit_in_bytes", change.memory);
         }
-        let memory = self.mount.join("memory").join(path);
-        std::fs::create_dir_all(&memory)?;
-        if let Some(limit) = limits.memory {
-            set(&memory, "memory.limit_in_bytes", &limit.to_string());
-        }
-        Ok(())
+        values
+    }
+
+    fn path_of(&self, pod: &Pod) -> String {
+        self.path(resources::qos_class(&spec::spec(pod)), spec::uid(pod))
     }
 
     /// Removes everything below our root: nothing of ours may run any more.
@@ -145,13 +191,27 @@ impl Cgroupfs {
 }
 
 impl PodCgroups for Cgroupfs {
-    fn create(&self, pod: &Pod) -> Result<String, CgroupError> {
-        let spec = spec::spec(pod);
-        let path = self.path(resources::qos_class(&spec), spec::uid(pod));
-        let limits = resources::pod_limits(&spec);
-        let made = if self.unified { self.create_v2(&path, &limits) } else { self.create_v1(&path, &limits) };
-        made.map_err(|source| CgroupError { path: self.mount.join(&path), source })?;
+    fn create(&self, pod: &Pod, limits: &PodLimits) -> Result<String, CgroupError> {
+        let path = self.path_of(pod);
+        let PodLimits { shares, quota, memory } = *limits;
+        let made = if self.unified { self.create_v2(&path) } else { self.create_v1(&path) };
+        made.map_err(|source| CgroupError::Create { path: self.mount.join(&path), source })?;
+        for (file, value) in self.values(&path, &Change { shares: Some(shares), quota, memory }) {
+            // A limit this kernel does not take leaves the pod without it; the containers' own limits still hold.
+            if let Err(error) = std::fs::write(&file, &value) {
+                tracing::debug!(%error, file = %file.display(), value, "cgroup value not set");
+            }
+        }
         Ok(format!("/{path}"))
+    }
+
+    fn change(&self, pod: &Pod, change: &Change) -> Result<(), CgroupError> {
+        for (path, value) in self.values(&self.path_of(pod), change) {
+            if let Err(source) = std::fs::write(&path, &value) {
+                return Err(CgroupError::Change { path, value, source });
+            }
+        }
+        Ok(())
     }
 
     fn remove_uid(&self, uid: &str) {
@@ -168,13 +228,6 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     match std::fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
-    }
-}
-
-/// A limit this kernel does not take leaves the pod without it; the containers' own limits still hold.
-fn set(dir: &Path, file: &str, value: &str) {
-    if let Err(error) = std::fs::write(dir.join(file), value) {
-        tracing::debug!(%error, dir = %dir.display(), file, value, "cgroup value not set");
     }
 }
 
@@ -205,14 +258,27 @@ mod tests {
         }))
         .unwrap();
         let v1 = Cgroupfs::at(dir.path(), "kubepods");
-        assert_eq!(v1.create(&pod).unwrap(), "/kubepods/podu");
+        let limits = resources::pod_limits(&spec::spec(&pod));
+        assert_eq!(v1.create(&pod, &limits).unwrap(), "/kubepods/podu");
         let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).unwrap();
         assert_eq!(read("cpu/kubepods/podu/cpu.cfs_quota_us"), "100000");
         assert_eq!(read("memory/kubepods/podu/memory.limit_in_bytes"), "1048576");
+        let more = Change { shares: Some(2048), quota: Some(200_000), memory: Some(2 << 20) };
+        v1.change(&pod, &more).unwrap();
+        assert_eq!(read("cpu/kubepods/podu/cpu.shares"), "2048");
+        assert_eq!(read("cpu/kubepods/podu/cpu.cfs_quota_us"), "200000");
+        assert_eq!(read("memory/kubepods/podu/memory.limit_in_bytes"), "2097152");
         std::fs::write(dir.path().join("cgroup.controllers"), "").unwrap();
         let v2 = Cgroupfs::at(dir.path(), "kubepods");
-        v2.create(&pod).unwrap();
+        v2.create(&pod, &limits).unwrap();
         assert_eq!(read("kubepods/podu/cpu.max"), "100000 100000");
         assert_eq!(read("kubepods/podu/cpu.weight"), "39");
+        v2.change(&pod, &Change { memory: Some(2 << 20), ..Change::default() }).unwrap();
+        assert_eq!(read("kubepods/podu/memory.max"), "2097152");
+        assert_eq!(read("kubepods/podu/cpu.max"), "100000 100000", "what is not said stays");
+        v2.remove_uid("u");
+        std::fs::remove_dir_all(dir.path().join("kubepods")).unwrap();
+        let failed = v2.change(&pod, &more).unwrap_err().to_string();
+        assert!(failed.contains("failed to set") && failed.contains("cpu.weight"), "{failed}");
     }
 }

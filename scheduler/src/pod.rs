@@ -1,5 +1,7 @@
 //! A pod as scheduling sees it: parsed once when it is first seen, shared from then on.
 
+mod requests;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use api_types::quantity::Quantity as Amount;
@@ -71,7 +73,7 @@ impl Resources {
         }
     }
 
-    fn max(&mut self, other: &Resources) {
+    pub(crate) fn max(&mut self, other: &Resources) {
         self.cpu = self.cpu.max(other.cpu);
         self.memory = self.memory.max(other.memory);
         self.storage = self.storage.max(other.storage);
@@ -191,7 +193,7 @@ impl PodInfo {
         let metadata = pod.metadata;
         let spec = pod.spec.unwrap_or_default();
         let status = pod.status.unwrap_or_default();
-        let requests = pod_requests(&spec);
+        let requests = requests::of_pod(&spec, &status);
         let spread_requests = spread_requests(&spec, &requests);
         let host_ports = host_ports(&spec);
         let images =
@@ -264,47 +266,6 @@ impl PodInfo {
             .chain(avoid.map(|weighted| (-i64::from(weighted.weight), weighted.pod_affinity_term)))
             .collect();
     }
-}
-
-fn container_requests(container: &Container) -> Resources {
-    let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    requests.map(Resources::parse).unwrap_or_default()
-}
-
-/// Containers run together, init containers one after the other before them, and sidecars from their turn on.
-fn pod_requests(spec: &k8s_openapi::api::core::v1::PodSpec) -> Resources {
-    let mut total = Resources::default();
-    for container in &spec.containers {
-        total.add(&container_requests(container));
-    }
-    let mut sidecars = Resources::default();
-    let mut peak = Resources::default();
-    for container in spec.init_containers.iter().flatten() {
-        let mut now = container_requests(container);
-        if container.restart_policy.as_deref() == Some("Always") {
-            sidecars.add(&now);
-            now = sidecars.clone();
-        } else {
-            now.add(&sidecars);
-        }
-        peak.max(&now);
-    }
-    total.add(&sidecars);
-    total.max(&peak);
-    // What is asked for the pod as a whole counts instead of the sum over its containers.
-    if let Some(whole) = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()) {
-        let parsed = Resources::parse(whole);
-        if whole.contains_key("cpu") {
-            total.cpu = parsed.cpu;
-        }
-        if whole.contains_key("memory") {
-            total.memory = parsed.memory;
-        }
-    }
-    if let Some(overhead) = spec.overhead.as_ref() {
-        total.add(&Resources::parse(overhead));
-    }
-    total
 }
 
 fn spread_requests(spec: &k8s_openapi::api::core::v1::PodSpec, total: &Resources) -> (i64, i64) {

@@ -51,6 +51,7 @@ pub fn validate(spec: &Value, known: Known<'_>, path: &Path, errors: &mut ErrorL
             pod_handlers::validate(c, spec, &path, errors);
         } else {
             pod_handlers::forbid(c, &path, errors);
+            pod_resources::resize_policy_of_init(c, &path, errors);
         }
     }
 }

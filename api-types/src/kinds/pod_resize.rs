@@ -12,6 +12,7 @@ use crate::meta::{self, object_mut};
 const LISTS: [&str; 2] = ["containers", "initContainers"];
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
 const AMOUNTS: [&str; 2] = ["requests", "limits"];
+const RESTART: &str = "RestartContainer";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Keeps all of `old` but the resources of containers and how they are resized. A pod with other containers is left
@@ -80,20 +81,45 @@ pub fn validate(new: &Value, old: &Value, errors: &mut ErrorList) {
     if !node_can_resize(old) {
         errors.forbidden(&path, "Pod running on node without support for resize");
     }
+    pod_level(new_spec, old_spec, &path, errors);
+    let claims = "nodeAllocatableResourceClaimStatuses";
+    if !list(part(old, "status"), claims).is_empty() {
+        errors.forbidden(&path, "pods with node allocatable resource claims cannot be resized");
+    }
     if !same_containers(new_spec, old_spec, &path, errors) {
         return;
     }
-    // Those of the pod as a whole: 1.36 resizes them too.
-    nothing_removed(new_spec, old_spec, &path, errors);
-    if with_old_amounts(new_spec, old_spec).get("resources")
-        != with_old_amounts(old_spec, old_spec).get("resources")
-    {
-        errors.forbidden(&path, "only cpu and memory resources are mutable");
-    }
-    for field in LISTS {
-        for (i, (after, before)) in list(new_spec, field).iter().zip(list(old_spec, field)).enumerate() {
-            container(field, after, before, &path.child(field).index(i), errors);
+    // As upstream finds them: what was removed first, then what changed besides.
+    let pairs = |field: &str| {
+        let path = path.child(field);
+        let pairs = list(new_spec, field).iter().zip(list(old_spec, field)).enumerate();
+        pairs.map(|(i, (after, before))| (path.index(i), after, before)).collect::<Vec<_>>()
+    };
+    for field in ["initContainers", "containers"] {
+        for (path, after, before) in pairs(field) {
+            nothing_removed(after, before, "resource", &path, errors);
         }
+    }
+    for (_, after, before) in pairs("containers") {
+        if with_old_amounts(after, before) != with_old_amounts(before, before) {
+            errors.forbidden(&path, "only cpu and memory resources are mutable");
+        }
+    }
+    for (path, after, before) in pairs("initContainers") {
+        init_container(after, before, &path, errors);
+    }
+}
+
+/// What is asked for the pod as a whole.
+fn pod_level(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
+    let own = |spec: &Value| fields::set(spec, "resources").is_some();
+    if own(old) && !own(new) {
+        errors.forbidden(&path.child("resources"), "pod-level resources cannot be removed");
+        return;
+    }
+    nothing_removed(new, old, "pod-level resource", path, errors);
+    if with_old_amounts(new, old).get("resources") != with_old_amounts(old, old).get("resources") {
+        errors.forbidden(path, "only cpu and memory resources are mutable at pod-level");
     }
 }
 
@@ -123,29 +149,24 @@ fn same_containers(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList
     errors.0.len() == before
 }
 
-fn container(field: &str, after: &Value, before: &Value, path: &Path, errors: &mut ErrorList) {
-    let spec = Path::new("spec");
-    let sidecar = text(after, "restartPolicy") == Some("Always");
-    if field == "initContainers" && !sidecar {
-        if after != before {
-            errors.forbidden(&spec, "resources for non-sidecar init containers are immutable");
-        }
-        return;
-    }
-    nothing_removed(after, before, path, errors);
+fn init_container(after: &Value, before: &Value, path: &Path, errors: &mut ErrorList) {
     if with_old_amounts(after, before) != with_old_amounts(before, before) {
-        let what = if sidecar && field == "initContainers" { " for sidecar containers" } else { "" };
-        errors.forbidden(&spec, format!("only cpu and memory resources{what} are mutable"));
+        errors.forbidden(path, "only cpu and memory resources for init or sidecar containers are mutable");
+    }
+    let restarted = || list(after, "resizePolicy").iter().any(|p| text(p, "restartPolicy") == Some(RESTART));
+    if text(after, "restartPolicy") != Some("Always") && after != before && restarted() {
+        let why = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+        errors.forbidden(path, why);
     }
 }
 
 /// What is requested or limited stays so.
-fn nothing_removed(after: &Value, before: &Value, path: &Path, errors: &mut ErrorList) {
+fn nothing_removed(after: &Value, before: &Value, what: &str, path: &Path, errors: &mut ErrorList) {
     for amounts in AMOUNTS {
         let names = |o: &Value| part(part(o, "resources"), amounts).as_object().cloned().unwrap_or_default();
         let now = names(after);
         if names(before).keys().any(|name| !now.contains_key(name)) {
-            let why = format!("resource {amounts} cannot be removed");
+            let why = format!("{what} {amounts} cannot be removed");
             errors.forbidden(&path.child("resources").child(amounts), why);
         }
     }
@@ -157,19 +178,20 @@ fn with_old_amounts(container: &Value, old: &Value) -> Value {
     let Value::Object(c) = &mut out else { return out };
     let resources = object_mut(c, "resources");
     for amounts in AMOUNTS {
-        let Some(Value::Object(was)) = part(old, "resources").get(amounts) else {
-            resources.remove(amounts);
-            continue;
-        };
+        let was = part(old, "resources").get(amounts).and_then(Value::as_object);
         let mut now: Map<String, Value> =
             resources.get(amounts).and_then(Value::as_object).cloned().unwrap_or_default();
         for name in RESIZABLE {
-            match was.get(name) {
+            match was.and_then(|was| was.get(name)) {
                 Some(v) => now.insert(name.into(), v.clone()),
                 None => now.remove(name),
             };
         }
-        resources.insert(amounts.into(), now.into());
+        if was.is_none() && now.is_empty() {
+            resources.remove(amounts);
+        } else {
+            resources.insert(amounts.into(), now.into());
+        }
     }
     out
 }
@@ -214,6 +236,6 @@ mod tests {
         new["spec"]["resources"] = json!({"requests": {}});
         validate(&new, &pod("1"), &mut errors);
         let last = errors.0.last().unwrap().to_string();
-        assert_eq!(last, "spec.resources.requests: Forbidden: resource requests cannot be removed");
+        assert_eq!(last, "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed");
     }
 }

@@ -117,8 +117,23 @@ pub fn resize_policy(c: &Value, restart: &str, path: &Path, errors: &mut ErrorLi
             other => errors.not_supported(path, other, &["NotRequired", "RestartContainer"]),
         }
         if restart == "Never" && policy != "NotRequired" {
-            errors.invalid(path, policy, "must be 'NotRequired' when `restartPolicy` is 'Never'");
+            errors.invalid(path, policy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
         }
+    }
+}
+
+/// Reasons to refuse those of an init container that is no sidecar: it cannot be restarted.
+pub fn resize_policy_of_init(c: &Value, path: &Path, errors: &mut ErrorList) {
+    for (i, _) in list(c, "resizePolicy")
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| text(p, "restartPolicy") == "RestartContainer")
+    {
+        errors.invalid(
+            &path.child("resizePolicy").index(i).child("restartPolicy"),
+            "RestartContainer",
+            "must not be set to 'RestartContainer' for non-sidecar initContainers",
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     Attributes, Charges, Plugin, Rounds, Switches, certificate_approval, certificate_signing,
     certificate_subject_restriction, default_ingress_class, default_storage_class,
     default_toleration_seconds, deny_service_external_ips, limit_ranger, namespace_lifecycle,
-    node_restriction, persistent_volume_claim_resize, priority, rbac_escalation, resource_quota,
+    node_restriction, persistent_volume_claim_resize, pod_resize, priority, rbac_escalation, resource_quota,
     runtime_class, service_account, storage_object_in_use_protection, taint_nodes_by_condition,
 };
 use crate::authz::Authorization;
@@ -72,6 +72,8 @@ impl Chain {
             Box::new(certificate_subject_restriction::CertificateSubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(deny_service_external_ips::DenyServiceExternalIps),
+            Box::new(pod_resize::NodeDeclaredFeatureValidator),
+            Box::new(pod_resize::PodResizeValidator),
         ];
         let link = |plugin: Box<dyn Plugin>| {
             let name = plugin.name();

@@ -19,6 +19,7 @@ mod mountable_secrets;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_resize;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;

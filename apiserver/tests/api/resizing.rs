@@ -75,7 +75,20 @@ async fn what_a_resize_may_not_do() {
         ),
         (
             json!({"initContainers": [{"name": "first", "image": "demo", "resources": {"requests": {"cpu": "2m"}}}]}),
-            "spec: Forbidden: resources for non-sidecar init containers are immutable",
+            "",
+        ),
+        (
+            json!({"initContainers": [{"name": "first", "image": "demo",
+                "resources": {"requests": {"cpu": "1m", "ephemeral-storage": "1Gi"}}}]}),
+            "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable",
+        ),
+        (
+            json!({"containers": resources(json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}, "claims": [{"name": "x"}]}))}),
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ),
+        (
+            json!({"resources": {"requests": {"cpu": "1", "hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "2Mi"}}}),
+            "spec: Forbidden: only cpu and memory resources are mutable at pod-level",
         ),
         (
             json!({"containers": [{"name": "main", "image": "demo", "resources": same},
@@ -125,4 +138,66 @@ async fn a_node_that_cannot() {
         api.patch(&format!("{PODS}/p/resize"), STRATEGIC, &more).await.refused(422, "Invalid"),
         "Pod \"p\" is invalid: spec: Forbidden: Pod running on node without support for resize"
     );
+}
+
+/// A pod on the node `big` of 4 CPUs and 8 GiB that declares `features`, as its agent tells of it.
+async fn on_a_node(features: Value) -> Api {
+    let api = Api::start().await;
+    api.namespace("n").await;
+    api.post("/api/v1/nodes", &json!({"metadata": {"name": "big"}})).await.created();
+    let status = json!({"status": {"declaredFeatures": features,
+        "allocatable": {"cpu": "4", "memory": "8Gi"}, "capacity": {"cpu": "4", "memory": "8Gi"}}});
+    api.patch("/api/v1/nodes/big/status", MERGE, &status).await.ok();
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "big",
+        "initContainers": [{"name": "first", "image": "demo", "resources": {"requests": {"cpu": "1m"}}}],
+        "containers": [{"name": "main", "image": "demo", "resources": {"requests": {"cpu": "1"}}}]}});
+    api.post(PODS, &pod).await.created();
+    let running = json!({"status": {"phase": "Running", "containerStatuses": [{"name": "main", "image": "demo",
+        "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}},
+        "allocatedResources": {"cpu": "1"}, "resources": {"requests": {"cpu": "1"}}}]}});
+    api.patch(&format!("{PODS}/p/status"), MERGE, &running).await.ok();
+    api
+}
+
+#[tokio::test]
+async fn never_more_than_the_node_has() {
+    let api = on_a_node(json!([])).await;
+    let path = format!("{PODS}/p/resize");
+    let told = api.patch(&path, STRATEGIC, &to(json!({"requests": {"cpu": "5", "memory": "9Gi"}}))).await;
+    let body = told.body.clone();
+    assert_eq!(
+        told.refused(403, "Forbidden"),
+        "pods \"p\" is forbidden: node didn't have enough allocatable resources: \
+         cpu, requested: 5000, allocatable: 4000; memory, requested: 9663676416, allocatable: 8589934592"
+    );
+    assert_eq!(body["details"]["causes"], json!([{"reason": "NodeCapacity"}]));
+    api.patch(&path, STRATEGIC, &to(json!({"requests": {"cpu": "4"}}))).await.ok();
+    let other = json!({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}});
+    api.patch("/api/v1/nodes/big", MERGE, &other).await.ok();
+    assert_eq!(
+        api.patch(&path, STRATEGIC, &to(json!({"requests": {"cpu": "3"}}))).await.refused(403, "Forbidden"),
+        "pods \"p\" is forbidden: pod resize is only supported on linux nodes, node \"big\" is \"plan9\""
+    );
+}
+
+#[tokio::test]
+async fn nodes_declare_what_else_they_resize() {
+    let init =
+        json!({"spec": {"initContainers": [{"name": "first", "resources": {"requests": {"cpu": "2m"}}}]}});
+    let whole = json!({"spec": {"resources": {"requests": {"cpu": "3"}}}});
+    let path = format!("{PODS}/p/resize");
+    let api = on_a_node(json!([])).await;
+    for (change, feature) in [
+        (&init, "InPlacePodVerticalScalingInitContainers"),
+        (&whole, "InPlacePodLevelResourcesVerticalScaling"),
+    ] {
+        assert_eq!(
+            api.patch(&path, STRATEGIC, change).await.refused(403, "Forbidden"),
+            format!(
+                "pods \"p\" is forbidden: pod update requires features {feature} which are not available on node \"big\""
+            )
+        );
+    }
+    let api = on_a_node(json!(["InPlacePodVerticalScalingInitContainers"])).await;
+    api.patch(&path, STRATEGIC, &init).await.ok();
 }

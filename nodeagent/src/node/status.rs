@@ -20,10 +20,14 @@ use super::conditions::{Health, conditions};
 use super::machine::{Machine, meminfo};
 use crate::config::Config;
 use crate::images::oci_archive::architecture;
+use crate::pod::resize::amounts::Totals;
 
 const REPORT: Duration = Duration::from_secs(300);
 /// Upstream's eviction default: memory below this is pressure, and is kept out of allocatable.
 const MEMORY_RESERVE: i64 = 100 << 20;
+
+/// What upstream has nodes declare that resize init containers too.
+const INIT_CONTAINER_RESIZE: &str = "InPlacePodVerticalScalingInitContainers";
 
 /// Everything a node status is made from.
 pub struct Reporter {
@@ -52,11 +56,23 @@ pub fn labels(config: &Config) -> BTreeMap<String, String> {
     labels
 }
 
+/// Memory that pods may use.
+fn allocatable_memory(machine: &Machine) -> i64 {
+    machine.memory - MEMORY_RESERVE
+}
+
 impl Reporter {
+    /// CPU and memory that pods may use.
+    pub fn allocatable(&self) -> Totals {
+        // As the node's status says it, in whole KiB.
+        let memory = allocatable_memory(&self.machine) / 1024 * 1024;
+        Totals { cpu: self.machine.cpus * 1000, memory }
+    }
+
     /// Capacity or, with the reserves taken off, what pods may use.
     fn resources(&self, allocatable: bool) -> BTreeMap<String, Quantity> {
         let machine = &self.machine;
-        let memory = if allocatable { machine.memory - MEMORY_RESERVE } else { machine.memory };
+        let memory = if allocatable { allocatable_memory(machine) } else { machine.memory };
         let mut resources: BTreeMap<String, Quantity> = [
             ("cpu", machine.cpus.to_string()),
             ("memory", format!("{}Ki", memory / 1024)),
@@ -88,6 +104,7 @@ impl Reporter {
         NodeStatus {
             capacity: Some(self.resources(false)),
             allocatable: Some(self.resources(true)),
+            declared_features: Some(vec![INIT_CONTAINER_RESIZE.to_owned()]),
             addresses: Some(vec![
                 address("InternalIP", config.node_ip.to_string()),
                 address("Hostname", config.node_name.clone()),

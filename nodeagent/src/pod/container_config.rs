@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use super::context::PodContext;
 use super::expand::expand;
 use super::fields::Facts;
+use super::resize::amounts::Amounts;
 use super::{env, resources, sandbox_config, security, spec};
 use crate::runtime::labels;
 use crate::volumes::{Mounted, subpath};
@@ -66,8 +67,10 @@ pub async fn container_config(ctx: &PodContext, input: Input<'_>) -> Result<v1::
     let qos = resources::qos_class(&spec);
     let mut labels_ = sandbox_config::pod_labels(pod);
     labels_.insert(labels::CONTAINER_NAME.to_owned(), container.name.clone());
+    let made_with = serde_json::to_string(&Amounts::of(container)).map_err(|error| error.to_string())?;
     let annotations = HashMap::from([
         (labels::HASH.to_owned(), spec::container_hash(container)),
+        (labels::RESOURCES.to_owned(), made_with),
         (labels::RESTART_COUNT.to_owned(), attempt.to_string()),
         (labels::TERMINATION_PATH.to_owned(), termination_path),
         (

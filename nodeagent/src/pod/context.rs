@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::fields::Facts;
 use super::registry::Registry;
+use super::resize::node::NodeAllocations;
 use super::service_env::ServiceEnv;
 use super::status::Host;
 use super::status_writer::StatusWriter;
@@ -46,6 +47,8 @@ pub struct PodContext {
     pub services: Arc<ServiceEnv>,
     /// Pods as the server sees them.
     pub registry: Arc<Registry>,
+    /// What the pods hold of the node.
+    pub allocations: Arc<NodeAllocations>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Node facts in statuses.

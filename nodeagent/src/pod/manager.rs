@@ -127,6 +127,7 @@ impl Manager {
         if std::mem::replace(&mut self.synced, true) {
             return;
         }
+        self.ctx.allocations.open();
         let mut orphans: HashSet<String> = self.known.drain().map(|(uid, _)| uid).collect();
         if self.ctx.files {
             orphans.extend(names_in(&self.ctx.config.data_dir.join("pods")));

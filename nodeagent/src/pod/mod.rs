@@ -13,6 +13,7 @@ pub mod kill;
 pub mod manager;
 pub mod plan;
 pub mod registry;
+pub mod resize;
 pub mod resources;
 pub mod sandbox_config;
 pub mod security;

@@ -84,7 +84,9 @@ pub fn finished(spec: &PodSpec, state: &PodState, policy: RestartPolicy) -> bool
     }
     let ended_for_good = |container: &Container| {
         state.latest(&container.name).is_some_and(|record| {
-            record.state == RunState::Exited && !restarts(policy, Kind::Regular, record)
+            record.state == RunState::Exited
+                && !restarts(policy, Kind::Regular, record)
+                && !state.resize.restarting.contains(&record.id)
         })
     };
     if !spec.containers.is_empty() && spec.containers.iter().all(ended_for_good) {
@@ -201,7 +203,7 @@ impl Planner<'_> {
     fn running_or_start(&mut self, kind: Kind, container: &Container) {
         let Some(record) = self.state.current(&container.name) else {
             let previous = self.state.latest(&container.name).filter(|r| r.state == RunState::Exited);
-            if previous.is_none_or(|record| restarts(self.policy, kind, record)) {
+            if previous.is_none_or(|record| self.restarts(kind, record)) {
                 self.start(container, previous);
             }
             return;
@@ -210,11 +212,16 @@ impl Planner<'_> {
             RunState::Running => self.keep_or_kill(container, record),
             RunState::Created => self.start(container, Some(record)),
             RunState::Exited | RunState::Unknown => {
-                if restarts(self.policy, kind, record) {
+                if self.restarts(kind, record) {
                     self.start(container, Some(record));
                 }
             }
         }
+    }
+
+    /// Whether a container that has ended runs again: what was ended to be resized does under every policy.
+    fn restarts(&self, kind: Kind, record: &ContainerRecord) -> bool {
+        restarts(self.policy, kind, record) || self.state.resize.restarting.contains(&record.id)
     }
 
     fn keep_or_kill(&mut self, container: &Container, record: &ContainerRecord) {

@@ -34,6 +34,8 @@ fn record(pod: &Pod, name: &str, state: RunState, exit_code: i32, created: i64) 
         termination_file: None,
         message_from_logs: false,
         log_path: String::new(),
+        made_with: None,
+        actual: crate::runtime::Actual::default(),
     }
 }
 

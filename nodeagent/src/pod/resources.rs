@@ -7,6 +7,7 @@ use k8s_cri::v1;
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 
+use super::resize::amounts::Amounts;
 use super::spec::{self, Kind};
 
 /// Quality of service of a pod.
@@ -45,6 +46,16 @@ pub const CPU_PERIOD: i64 = 100_000;
 const MIN_SHARES: i64 = 2;
 const MAX_SHARES: i64 = 262_144;
 const MIN_QUOTA: i64 = 1000;
+
+/// An amount of a list in the units of [`request`].
+pub fn amount_in(quantities: Option<&BTreeMap<String, ApiQuantity>>, name: &str) -> Option<i64> {
+    amount(parse(quantities, name)?, name)
+}
+
+/// What is requested for the pod as a whole.
+pub fn whole_request(spec: &PodSpec, name: &str) -> Option<i64> {
+    amount_in(spec.resources.as_ref()?.requests.as_ref(), name)
+}
 
 fn parse(quantities: Option<&BTreeMap<String, ApiQuantity>>, name: &str) -> Option<Quantity> {
     quantities?.get(name)?.0.parse().ok()
@@ -117,17 +128,31 @@ pub fn container_resources(
     qos: Qos,
     memory_capacity: i64,
 ) -> v1::LinuxContainerResources {
-    let resources = container.resources.as_ref();
-    let cpu = request(resources, "cpu");
-    let cpu_limit = limit(resources, "cpu");
+    linux(Amounts::of(container), qos, memory_capacity)
+}
+
+/// CRI resources of these amounts.
+pub fn linux(amounts: Amounts, qos: Qos, memory_capacity: i64) -> v1::LinuxContainerResources {
+    let some = |amount: i64| (amount > 0).then_some(amount);
     v1::LinuxContainerResources {
         cpu_period: CPU_PERIOD,
-        cpu_quota: cpu_limit.map(quota).unwrap_or_default(),
-        cpu_shares: cpu.map_or(MIN_SHARES, shares),
-        memory_limit_in_bytes: limit(resources, "memory").unwrap_or_default(),
-        oom_score_adj: oom_score_adj(qos, request(resources, "memory"), memory_capacity),
+        cpu_quota: some(amounts.cpu_limit).map(quota).unwrap_or_default(),
+        cpu_shares: shares(amounts.cpu_request),
+        memory_limit_in_bytes: amounts.memory_limit,
+        oom_score_adj: oom_score_adj(qos, some(amounts.memory_request), memory_capacity),
         ..v1::LinuxContainerResources::default()
     }
+}
+
+/// CPU that CFS shares stand for, in thousandths; rounded up, so that [`shares`] and back is the same.
+pub fn milli_of_shares(shares: i64) -> Option<i64> {
+    (shares >= MIN_SHARES).then(|| shares.saturating_mul(1000).saturating_add(1023) / 1024)
+}
+
+/// CPU that a CFS quota stands for, in thousandths.
+pub fn milli_of_quota(quota: i64, period: i64) -> Option<i64> {
+    let milli = quota.saturating_mul(1000).checked_div(period)?;
+    (milli > 0).then_some(milli)
 }
 
 /// What the pod's own cgroup is limited to.
@@ -141,28 +166,31 @@ pub struct PodLimits {
     pub memory: Option<i64>,
 }
 
-/// Limits of the pod's cgroup: the sum of its containers', or the largest init container where that is more.
+/// An amount of all containers together, or of the largest init container where that is more; and whether all say it.
+pub fn sum(spec: &PodSpec, read: &dyn Fn(&Container) -> Option<i64>) -> (i64, bool) {
+    let mut total = 0i64;
+    let mut complete = true;
+    let mut largest = 0i64;
+    for container in &spec.containers {
+        let value = read(container);
+        complete &= value.is_some();
+        total = total.saturating_add(value.unwrap_or(0));
+    }
+    let mut sidecars = 0i64;
+    for (kind, container) in spec::init_containers(spec) {
+        let value = read(container);
+        complete &= value.is_some();
+        match kind {
+            Kind::Sidecar => sidecars = sidecars.saturating_add(value.unwrap_or(0)),
+            _ => largest = largest.max(sidecars.saturating_add(value.unwrap_or(0))),
+        }
+    }
+    (total.saturating_add(sidecars).max(largest), complete)
+}
+
+/// Limits of the pod's cgroup.
 pub fn pod_limits(spec: &PodSpec) -> PodLimits {
-    let sum = |read: &dyn Fn(&Container) -> Option<i64>| -> (i64, bool) {
-        let mut total = 0i64;
-        let mut complete = true;
-        let mut largest = 0i64;
-        for container in &spec.containers {
-            let value = read(container);
-            complete &= value.is_some();
-            total = total.saturating_add(value.unwrap_or(0));
-        }
-        let mut sidecars = 0i64;
-        for (kind, container) in spec::init_containers(spec) {
-            let value = read(container);
-            complete &= value.is_some();
-            match kind {
-                Kind::Sidecar => sidecars = sidecars.saturating_add(value.unwrap_or(0)),
-                _ => largest = largest.max(sidecars.saturating_add(value.unwrap_or(0))),
-            }
-        }
-        (total.saturating_add(sidecars).max(largest), complete)
-    };
+    let sum = |read: &dyn Fn(&Container) -> Option<i64>| sum(spec, read);
     let (cpu, _) = sum(&|container| request(container.resources.as_ref(), "cpu"));
     let (cpu_limit, cpu_complete) = sum(&|container| limit(container.resources.as_ref(), "cpu"));
     let (memory, memory_complete) = sum(&|container| limit(container.resources.as_ref(), "memory"));
@@ -200,6 +228,14 @@ mod tests {
     #[test]
     fn cgroup_values() {
         assert_eq!((shares(100), shares(1), quota(250), quota(1)), (102, 2, 25_000, 1000));
+        for milli in [3, 100, 150, 333, 1000, 2500] {
+            assert_eq!(milli_of_shares(shares(milli)), Some(milli));
+            assert_eq!(milli_of_quota(quota(milli.max(10)), CPU_PERIOD), Some(milli.max(10)));
+        }
+        assert_eq!(
+            (milli_of_quota(-1, CPU_PERIOD), milli_of_quota(1, 0), milli_of_shares(0)),
+            (None, None, None)
+        );
         assert_eq!(oom_score_adj(Qos::Burstable, Some(500), 1000), 500);
         assert_eq!(oom_score_adj(Qos::Burstable, None, 1000), 999);
     }

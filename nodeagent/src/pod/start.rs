@@ -15,7 +15,7 @@ use super::plan::Steps;
 use super::spec::{self, Kind};
 use super::state::{PodState, Waiting};
 use super::worker::Wakeup;
-use super::{hooks, hosts, kill, sandbox_config};
+use super::{hooks, hosts, kill, resize, sandbox_config};
 use crate::events::EventType;
 use crate::network::host_ports;
 use crate::runtime::{RunState, SandboxRecord};
@@ -69,7 +69,8 @@ impl Round {
             },
         };
         outcome.mounted = Some(mounted.clone());
-        let cgroup_parent = match self.ctx.cgroups.create(&self.pod) {
+        let limits = resize::plan::safe_limits(&spec::spec(&self.pod), &self.state);
+        let cgroup_parent = match self.ctx.cgroups.create(&self.pod, &limits) {
             Ok(parent) => parent,
             Err(error) => {
                 let message = format!("error: {error}: {}", error.cause());

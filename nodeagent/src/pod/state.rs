@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
+use super::resize::condition::Resize;
 use crate::runtime::{ContainerRecord, RunState, SandboxRecord};
 
 /// Containers of a pod by name, newest first.
@@ -73,6 +74,8 @@ pub struct PodState {
     pub failure: Option<Failure>,
     /// When the agent first saw the pod.
     pub start_time: Option<Timestamp>,
+    /// Its resize.
+    pub resize: Resize,
     /// Every container has ended and the sandbox is stopped.
     pub terminated: bool,
 }
@@ -103,6 +106,14 @@ impl PodState {
     /// Whether anything is running.
     pub fn any_running(&self) -> bool {
         self.containers.values().flatten().any(|record| record.state == RunState::Running)
+    }
+
+    /// Forgets what was noted of containers that are not known any more.
+    pub fn forget_gone(&mut self) {
+        let PodState { containers, resize, .. } = self;
+        let known = |id: &String| containers.values().flatten().any(|record| record.id == *id);
+        resize.given.retain(|id, _| known(id));
+        resize.restarting.retain(known);
     }
 
     /// Takes in a new or changed record.

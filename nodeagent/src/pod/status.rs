@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::plan;
-use super::resources;
 use super::spec::{self, Kind, RestartPolicy};
 use super::state::{PodState, Waiting};
+use super::{resize, resources};
 use crate::runtime::{ContainerRecord, RunState};
 
 /// Facts about the node a status mentions.
@@ -192,7 +192,7 @@ fn container_status(
         || old.map_or(0, |old| old.restart_count),
         |record| i32::try_from(record.attempt).unwrap_or(i32::MAX),
     );
-    ContainerStatus {
+    let mut status = ContainerStatus {
         name: container.name.clone(),
         image: latest
             .map(|record| record.image.clone())
@@ -211,7 +211,10 @@ fn container_status(
         state: Some(current),
         last_state: Some(last_state.unwrap_or_default()),
         ..ContainerStatus::default()
-    }
+    };
+    let given = latest.and_then(|record| state.resize.given(record));
+    resize::status::add(&mut status, container, latest, given, old);
+    status
 }
 
 fn is_terminated(status: &ContainerStatus) -> bool {
@@ -309,6 +312,7 @@ fn conditions(
     for condition in &mut conditions {
         condition.observed_generation = pod.metadata.generation;
     }
+    conditions.extend(state.resize.conditions());
     conditions
 }
 
@@ -400,6 +404,7 @@ fn merge_conditions(old: &[PodCondition], ours: Vec<PodCondition>, now: Timestam
     for mut condition in ours {
         let known = old.iter().find(|known| known.type_ == condition.type_);
         condition.last_transition_time = match known {
+            _ if condition.last_transition_time.is_some() => condition.last_transition_time,
             Some(known) if known.status == condition.status => {
                 known.last_transition_time.clone().or(Some(Time(now)))
             }
@@ -407,7 +412,10 @@ fn merge_conditions(old: &[PodCondition], ours: Vec<PodCondition>, now: Timestam
         };
         merged.push(condition);
     }
+    // Those of a resize are ours alone: they are gone when we do not tell them.
+    let resize = [resize::condition::PENDING, resize::condition::IN_PROGRESS];
     let foreign = old.iter().filter(|known| !merged.iter().any(|ours| ours.type_ == known.type_));
+    let foreign = foreign.filter(|known| !resize.contains(&known.type_.as_str()));
     let foreign: Vec<_> = foreign.cloned().collect();
     merged.extend(foreign);
     merged

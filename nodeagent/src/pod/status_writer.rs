@@ -226,7 +226,12 @@ fn changed_conditions(before: Option<&Value>, value: &Value) -> Value {
         }
         item
     });
-    Value::Array(changed.collect())
+    // A condition that is not told any more has to be taken away by its key.
+    let type_ = |item: &Value| item.get("type").cloned().unwrap_or_default();
+    let now = || value.as_array().into_iter().flatten();
+    let gone = before.iter().map(type_).filter(|known| !now().any(|item| type_(item) == *known));
+    let gone = gone.map(|known| json!({ "$patch": "delete", "type": known }));
+    Value::Array(changed.chain(gone).collect())
 }
 
 #[cfg(test)]
@@ -238,7 +243,8 @@ mod tests {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).unwrap();
         let old: PodStatus = serde_json::from_value(json!({
             "phase": "Pending", "reason": "X", "hostIP": "1.1.1.1",
-            "conditions": [{"type": "Ready", "status": "False", "reason": "R"}, {"type": "Foreign", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": "False", "reason": "R"}, {"type": "Foreign", "status": "True"},
+                {"type": "PodResizePending", "status": "True"}],
         }))
         .unwrap();
         let new: PodStatus = serde_json::from_value(json!({
@@ -251,7 +257,8 @@ mod tests {
             patch(&pod, &old, &new).unwrap(),
             json!({"metadata": {"uid": "u"}, "status": {
                 "phase": "Running", "reason": null,
-                "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null},
+                    {"$patch": "delete", "type": "PodResizePending"}],
             }})
         );
     }

@@ -12,6 +12,7 @@ mod backoff;
 mod ending;
 mod intake;
 mod probes;
+mod resize;
 mod volumes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::backoff::Backoff;
@@ -28,6 +29,7 @@ use super::context::PodContext;
 use super::kill::{self, Known};
 use super::plan::{self, Kill, Plan, Steps};
 use super::registry::Entry;
+use super::resize::condition::Resize;
 use super::spec::{self, Kind};
 use super::start::{self, Outcome, Round};
 use super::state::{Failure, PodState, ProbeFailure, Waiting};
@@ -36,6 +38,7 @@ use crate::events::EventType;
 use crate::probes::ProbeKind;
 use crate::runtime::{ContainerRecord, RunState, RuntimeError, SandboxRecord};
 use crate::volumes::Mounted;
+use resize::Resizing;
 
 const WAKEUPS: usize = 64;
 const KEPT_RECORDS: usize = 2;
@@ -100,11 +103,12 @@ enum Done {
     Round(Outcome),
     Killed(String),
     PodKilled(Result<Known, RuntimeError>),
-    Read(String, Option<ContainerRecord>),
+    Read(String, Option<Box<ContainerRecord>>),
     Sandbox(Option<SandboxRecord>),
     Relist(Result<Known, RuntimeError>),
     Removed(Result<(), RuntimeError>),
     Refreshed,
+    Resized(super::resize::act::Outcome),
     Nothing,
 }
 
@@ -121,7 +125,9 @@ enum Stage {
 
 struct Worker {
     ctx: Arc<PodContext>,
+    /// The pod with the resources that are allocated to it.
     pod: Arc<Pod>,
+    resizing: Resizing,
     removed: bool,
     state: PodState,
     stage: Stage,
@@ -151,23 +157,27 @@ struct Worker {
 pub fn spawn(ctx: &Arc<PodContext>, pod: Arc<Pod>, known: Known) -> Handle {
     let (updates, receiver) = watch::channel(Update { pod: pod.clone(), removed: false });
     let (wakeups, queue) = mpsc::channel(WAKEUPS);
-    let state = PodState {
+    let mut state = PodState {
         sandbox: known.sandbox,
         old_sandboxes: known.old_sandboxes,
         containers: known.containers,
         start_time: Some(start::now()),
         terminated: is_terminal(&pod),
         failure: recorded_failure(&pod),
+        resize: Resize::told(&pod),
         ..PodState::default()
     };
+    let resizing = Resizing::new(ctx, pod.clone(), &mut state);
+    let pod = resizing.allocation.apply(&pod);
     let (published, view) = watch::channel(Arc::new(state.clone()));
     ctx.registry.put(Entry { pod: pod.clone(), state: view });
-    let worker = Worker {
+    let mut worker = Worker {
         backoff: Backoff::new(ctx.config.backoff_base, ctx.config.backoff_max),
         pull_backoff: Backoff::new(ctx.config.backoff_base, ctx.config.backoff_max),
         pull_failures: BTreeMap::new(),
         ctx: ctx.clone(),
         pod,
+        resizing,
         removed: false,
         stage: Stage::Running,
         state,
@@ -189,6 +199,10 @@ pub fn spawn(ctx: &Arc<PodContext>, pod: Arc<Pod>, known: Known) -> Handle {
         first_seen: tokio::time::Instant::now(),
         was_running: false,
     };
+    // Before the task begins: the manager opens the node's books when all pods it found have their worker.
+    if !worker.state.terminated {
+        worker.hold();
+    }
     ctx.tasks.spawn(worker.run(receiver, queue));
     Handle { updates, wakeups }
 }
@@ -210,7 +224,9 @@ impl Worker {
     async fn run(mut self, mut updates: watch::Receiver<Update>, mut queue: mpsc::Receiver<Wakeup>) {
         let stop = self.ctx.stop.clone();
         self.reopen_host_ports();
+        self.allocate();
         if self.state.terminated {
+            self.end_resize();
             let sandbox = self.state.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready);
             self.stage = if sandbox || self.state.any_running() { Stage::Running } else { Stage::Ended };
         }
@@ -221,6 +237,7 @@ impl Worker {
                 break;
             }
             let timer = sleep_until(self.wake_at);
+            let granted = self.resizing.granted.clone();
             tokio::select! {
                 () = stop.cancelled() => {
                     self.jobs.abort_all();
@@ -240,6 +257,7 @@ impl Worker {
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => tracing::error!(%error, pod = spec::name(&self.pod), "a pod's operation panicked"),
                 },
+                () = granted.notified() => self.allocate(),
                 () = timer => {}
             }
             // What else is there already is taken in before deciding again.
@@ -252,6 +270,7 @@ impl Worker {
         }
         self.stop_probes(|_| true);
         self.jobs.abort_all();
+        self.end_resize();
         self.ctx.status.forget(spec::uid(&self.pod));
         self.ctx.registry.remove(&self.pod);
     }
@@ -270,7 +289,10 @@ impl Worker {
 
     fn updated(&mut self, update: Update) {
         self.removed |= update.removed;
-        let old = std::mem::replace(&mut self.pod, update.pod);
+        let pod = self.resizing.allocation.apply(&update.pod);
+        self.resizing.desired = update.pod;
+        let old = std::mem::replace(&mut self.pod, pod);
+        self.allocate();
         let (old, new) = (&old.metadata, &self.pod.metadata);
         if old.labels != new.labels || old.annotations != new.annotations {
             self.refresh_volumes();
@@ -361,6 +383,7 @@ impl Worker {
     }
 
     fn run_steps(&mut self, steps: Steps, now: Timestamp) {
+        self.resize(now);
         for kill in &steps.kill {
             self.kill(kill);
         }

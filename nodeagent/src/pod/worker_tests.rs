@@ -17,11 +17,16 @@ use crate::images::pull::ImagePuller;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::pod::registry::Registry;
+use crate::pod::resize::amounts::Totals;
+use crate::pod::resize::node::NodeAllocations;
 use crate::pod::service_env::ServiceEnv;
 use crate::pod::status::Host;
 use crate::pod::status_writer::StatusWriter;
 use crate::runtime::fake::FakeRuntime;
 use crate::volumes::NoVolumes;
+
+#[path = "worker_resize_tests.rs"]
+mod resizing;
 
 type Requests = Arc<Mutex<Vec<(String, serde_json::Value)>>>;
 
@@ -30,6 +35,7 @@ struct World {
     runtime: FakeRuntime,
     requests: Requests,
     changed: watch::Receiver<u64>,
+    events: mpsc::Receiver<crate::events::Report>,
 }
 
 /// A client whose server answers every request with an empty object.
@@ -53,6 +59,13 @@ fn client(requests: Requests, changed: watch::Sender<u64>) -> kube::Client {
 }
 
 fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -> World {
+    let world = starting(runtime);
+    world.ctx.allocations.open();
+    world
+}
+
+/// A world whose agent does not know all its pods yet.
+fn starting(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -> World {
     let (runtime, mut events) = runtime;
     let requests: Requests = Arc::default();
     let (sender, changed) = watch::channel(0);
@@ -65,9 +78,11 @@ fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -
     let services = ServiceEnv::new(None);
     services.assume_synced();
     let registry = Arc::new(Registry::default());
+    let allocations = NodeAllocations::new(Totals { cpu: 1000, memory: 1 << 30 });
+    let (recorder, reports) = Recorder::new();
     let ctx = Arc::new(PodContext {
         runtime: Arc::new(runtime.clone()),
-        recorder: Recorder::new().0,
+        recorder,
         objects: Objects::new(client.clone()),
         volumes: Arc::new(NoVolumes),
         cgroups: Arc::new(NoCgroups),
@@ -76,6 +91,7 @@ fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -
         status: StatusWriter::new(client, tasks.clone(), stop.clone()),
         services,
         registry,
+        allocations: Arc::new(allocations),
         metrics: Arc::new(Metrics::default()),
         host: Host { ip: "192.0.2.1".into(), runtime: "fake".into() },
         cpu_milli: 1000,
@@ -86,7 +102,7 @@ fn world(runtime: (FakeRuntime, mpsc::Receiver<crate::runtime::RuntimeEvent>)) -
         config,
     });
     tokio::spawn(async move { while events.recv().await.is_some() {} });
-    World { ctx, runtime, requests, changed }
+    World { ctx, runtime, requests, changed, events: reports }
 }
 
 impl World {

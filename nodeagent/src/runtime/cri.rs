@@ -201,6 +201,20 @@ impl ContainerRuntime for CriRuntime {
         Ok(call!(self.runtime, list_containers, "ListContainers", QUERY, object, request)?.containers)
     }
 
+    async fn update_container(
+        &self,
+        id: &str,
+        resources: v1::LinuxContainerResources,
+    ) -> Result<(), RuntimeError> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(resources),
+            ..Default::default()
+        };
+        call!(self.runtime, update_container_resources, "UpdateContainerResources", CHANGE, id, request)
+            .map(drop)
+    }
+
     async fn exec_sync(
         &self,
         id: &str,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_cri::v1;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     ContainerRecord, ContainerRuntime, ExecOutput, RuntimeError, RuntimeEvent, SandboxRecord, labels,
@@ -25,6 +25,12 @@ struct World {
     calls: Vec<String>,
     failures: HashMap<&'static str, String>,
     last_time: i64,
+    /// Memory used by containers of these names.
+    memory: HashMap<String, u64>,
+    /// Exit code of containers that are stopped.
+    stopped: Option<i32>,
+    /// Told of every call.
+    called: watch::Sender<()>,
 }
 
 impl World {
@@ -105,6 +111,21 @@ impl FakeRuntime {
         }
     }
 
+    /// Lets containers of that name use this much memory.
+    pub fn use_memory(&self, name: &str, bytes: u64) {
+        self.world.lock().memory.insert(name.to_owned(), bytes);
+    }
+
+    /// Lets containers that are stopped end with this code.
+    pub fn stop_with(&self, code: i32) {
+        self.world.lock().stopped = Some(code);
+    }
+
+    /// Changes with every call.
+    pub fn called(&self) -> watch::Receiver<()> {
+        self.world.lock().called.subscribe()
+    }
+
     /// Ids of the running containers.
     pub fn list_running(&self) -> Vec<String> {
         let running = v1::ContainerState::ContainerRunning as i32;
@@ -126,6 +147,7 @@ impl FakeRuntime {
     fn note(&self, operation: &'static str, object: &str) -> Result<()> {
         let mut world = self.world.lock();
         world.calls.push(format!("{operation} {object}"));
+        world.called.send_replace(());
         match world.failures.get(operation) {
             Some(message) => Err(error(operation, object, tonic::Code::Unknown, message)),
             None => Ok(()),
@@ -281,6 +303,10 @@ impl ContainerRuntime for FakeRuntime {
             image_ref: config.image.map(|image| image.image).unwrap_or_default(),
             labels: config.labels,
             annotations: config.annotations,
+            resources: config.linux.map(|linux| v1::ContainerResources {
+                linux: linux.resources,
+                ..v1::ContainerResources::default()
+            }),
             ..v1::ContainerStatus::default()
         };
         world.containers.insert(id.clone(), status);
@@ -302,7 +328,8 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn stop_container(&self, id: &str, _grace: Duration) -> Result<()> {
         self.note("StopContainer", id)?;
-        self.end(id, 143);
+        let code = self.world.lock().stopped.unwrap_or(143);
+        self.end(id, code);
         Ok(())
     }
 
@@ -341,6 +368,19 @@ impl ContainerRuntime for FakeRuntime {
                 ..v1::Container::default()
             })
             .collect())
+    }
+
+    async fn update_container(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<()> {
+        let v1::LinuxContainerResources { cpu_shares, cpu_quota, memory_limit_in_bytes, .. } = resources;
+        let said = format!("{id} shares={cpu_shares} quota={cpu_quota} memory={memory_limit_in_bytes}");
+        self.note("UpdateContainerResources", &said)?;
+        let mut world = self.world.lock();
+        let status = world
+            .containers
+            .get_mut(id)
+            .ok_or_else(|| error("UpdateContainerResources", id, tonic::Code::NotFound, "not found"))?;
+        status.resources.get_or_insert_default().linux = Some(resources);
+        Ok(())
     }
 
     async fn exec_sync(&self, id: &str, command: Vec<String>, _timeout: Duration) -> Result<ExecOutput> {
@@ -388,6 +428,25 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     async fn list_stats(&self) -> Result<Vec<v1::ContainerStats>> {
-        Ok(Vec::new())
+        let world = self.world.lock();
+        let running = v1::ContainerState::ContainerRunning as i32;
+        let used = |status: &v1::ContainerStatus| {
+            let name = status.labels.get(labels::CONTAINER_NAME);
+            name.and_then(|name| world.memory.get(name)).copied().unwrap_or_default()
+        };
+        let one = |status: &v1::ContainerStatus| v1::ContainerStats {
+            attributes: Some(v1::ContainerAttributes {
+                id: status.id.clone(),
+                metadata: status.metadata.clone(),
+                labels: status.labels.clone(),
+                annotations: status.annotations.clone(),
+            }),
+            memory: Some(v1::MemoryUsage {
+                usage_bytes: Some(v1::UInt64Value { value: used(status) }),
+                ..v1::MemoryUsage::default()
+            }),
+            ..v1::ContainerStats::default()
+        };
+        Ok(world.containers.values().filter(|status| status.state == running).map(one).collect())
     }
 }

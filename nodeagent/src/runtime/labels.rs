@@ -12,6 +12,8 @@ pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 pub const HASH: &str = "io.kubernetes.container.hash";
 /// Annotation: how often the container was restarted before.
 pub const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
+/// Annotation, of ours: the resources the container was made with.
+pub const RESOURCES: &str = "io.kubernetes.container.resources";
 /// Annotation: path of the termination message in the container.
 pub const TERMINATION_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 /// Annotation: where the termination message comes from.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_cri::v1;
 
-pub use record::{ContainerRecord, RunState, SandboxRecord};
+pub use record::{Actual, ContainerRecord, RunState, SandboxRecord};
 
 /// A failed call of the runtime. Names the call and the object; the text is the runtime's own.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -97,6 +97,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     async fn container_status(&self, id: &str) -> Result<ContainerRecord, RuntimeError>;
     /// Containers of one pod, or all.
     async fn list_containers(&self, pod_uid: Option<&str>) -> Result<Vec<v1::Container>, RuntimeError>;
+    /// Gives a running container other resources.
+    async fn update_container(
+        &self,
+        id: &str,
+        resources: v1::LinuxContainerResources,
+    ) -> Result<(), RuntimeError>;
     /// Runs a command in a container and waits for it.
     async fn exec_sync(
         &self,

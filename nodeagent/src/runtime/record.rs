@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use k8s_cri::v1;
 
 use super::labels;
+use crate::pod::resize::amounts::Amounts;
+use crate::pod::resources;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,31 @@ pub struct ContainerRecord {
     pub message_from_logs: bool,
     /// Host path of the log.
     pub log_path: String,
+    /// The resources it was made with; containers made before the agent noted it have none.
+    pub made_with: Option<Amounts>,
+    /// The resources it has, as far as the runtime tells.
+    pub actual: Actual,
+}
+
+/// The resources of a container as the runtime reports them; what it does not limit or tell is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// Thousandths of a CPU, of its shares.
+    pub cpu_request: Option<i64>,
+    /// Thousandths of a CPU, of its quota.
+    pub cpu_limit: Option<i64>,
+    /// Bytes.
+    pub memory_limit: Option<i64>,
+}
+
+impl Actual {
+    fn of(linux: &v1::LinuxContainerResources) -> Actual {
+        Actual {
+            cpu_request: resources::milli_of_shares(linux.cpu_shares),
+            cpu_limit: resources::milli_of_quota(linux.cpu_quota, linux.cpu_period),
+            memory_limit: Some(linux.memory_limit_in_bytes).filter(|bytes| *bytes > 0),
+        }
+    }
 }
 
 /// One sandbox as the runtime reports it.
@@ -102,6 +129,13 @@ impl ContainerRecord {
             image: status.image.map(|image| image.image).unwrap_or_default(),
             image_id: status.image_ref,
             hash: annotation(labels::HASH),
+            made_with: serde_json::from_str(&annotation(labels::RESOURCES)).ok(),
+            actual: status
+                .resources
+                .as_ref()
+                .and_then(|resources| resources.linux.as_ref())
+                .map(Actual::of)
+                .unwrap_or_default(),
             termination_file,
             message_from_logs: annotation(labels::TERMINATION_POLICY) == "FallbackToLogsOnError",
             log_path: status.log_path,

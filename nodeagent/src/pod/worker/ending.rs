@@ -28,6 +28,7 @@ impl Worker {
 
     pub(super) fn pod_ended(&mut self) {
         self.stage = Stage::Ended;
+        self.end_resize();
         self.state.terminated = true;
         self.state.waiting.clear();
         if let Some(sandbox) = &mut self.state.sandbox {

@@ -46,7 +46,7 @@ impl Worker {
         } else {
             self.jobs.spawn(async move {
                 let record = kill::read_ended(&ctx, &id).await;
-                Done::Read(id, record)
+                Done::Read(id, record.map(Box::new))
             });
         }
     }
@@ -75,6 +75,7 @@ impl Worker {
         if let Some(records) = self.state.containers.get_mut(&name) {
             records.truncate(KEPT_RECORDS);
         }
+        self.state.forget_gone();
     }
 
     pub(super) fn failed_to_start(&mut self, name: String, waiting: Waiting, pull_failed: bool) {
@@ -136,7 +137,7 @@ impl Worker {
                 self.killing.remove(&id);
                 self.ended(id);
             }
-            Done::Read(_, Some(record)) => self.put(record),
+            Done::Read(_, Some(record)) => self.put(*record),
             Done::Read(id, None) => {
                 for records in self.state.containers.values_mut() {
                     records.retain(|record| record.id != id || record.state == RunState::Exited);
@@ -155,6 +156,7 @@ impl Worker {
                 }
             },
             Done::Nothing => {}
+            Done::Resized(outcome) => self.resized(outcome),
             Done::Refreshed => {
                 if self.stage == Stage::Running {
                     self.follow_volumes();
