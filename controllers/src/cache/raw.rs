@@ -69,7 +69,10 @@ impl Raw {
             let lists =
                 ["containers", "initContainers"].into_iter().filter_map(|list| spec.get(list)?.as_array());
             let found = lists.flatten().find(|container| container.get("name") == Some(name));
-            found.and_then(|container| container.get("resources")).cloned().unwrap_or_else(|| serde_json::json!({}))
+            found
+                .and_then(|container| container.get("resources"))
+                .cloned()
+                .unwrap_or_else(|| serde_json::json!({}))
         };
         let Some(Value::Object(status)) = self.value.get_mut("status") else { return };
         status.retain(|key, _| {
