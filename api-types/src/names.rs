@@ -80,6 +80,30 @@ fn subdomain(s: &str, too_long: fn(usize) -> String) -> Vec<String> {
     errors
 }
 
+/// RFC 1123 subdomain with underscores: search paths of resolvers.
+pub fn dns1123_subdomain_with_underscore(s: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if s.len() > 253 {
+        errors.push(max_len_error(253));
+    }
+    // One may come first, and the others anywhere but last.
+    let label = |l: &str| {
+        let b = l.strip_prefix('_').unwrap_or(l).as_bytes();
+        b.first().is_some_and(|c| lower_alnum(*c))
+            && b.last().is_some_and(|c| lower_alnum(*c))
+            && b.iter().all(|c| lower_alnum(*c) || matches!(c, b'-' | b'_'))
+    };
+    if !s.split('.').all(label) {
+        let format = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+        errors.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            format,
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
 /// RFC 1035 label, at most 63 characters: names of services.
 pub fn dns1035_label(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -265,6 +289,13 @@ mod tests {
         assert_eq!(qualified_name(&"x".repeat(64)), vec!["name part must be no more than 63 bytes"]);
         let prefix = format!("{}/n", "x".repeat(254));
         assert_eq!(qualified_name(&prefix), vec!["prefix part must be no more than 253 bytes"]);
+        assert!(dns1123_subdomain_with_underscore("_tcp.a_b").is_empty());
+        assert_eq!(
+            dns1123_subdomain_with_underscore("a_"),
+            [
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+            ]
+        );
         assert!(dns1035_label("1abc").len() == 1);
         assert!(config_map_key("a.b_c-D").is_empty());
         assert_eq!(config_map_key("..a"), vec!["must not start with '..'"]);
