@@ -138,7 +138,9 @@ pub fn qualified_name(s: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".into());
             } else {
-                errors.extend(subdomain(prefix, max_bytes_error).into_iter().map(|e| format!("prefix part {e}")));
+                errors.extend(
+                    subdomain(prefix, max_bytes_error).into_iter().map(|e| format!("prefix part {e}")),
+                );
             }
             *name
         }

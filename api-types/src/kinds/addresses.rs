@@ -225,9 +225,7 @@ pub fn ip_warnings(path: &Path, text: &str) -> Vec<String> {
     let Some(ip) = parse_ip(text) else { return Vec::new() };
     if text.parse::<IpAddr>().is_err() || is_mapped(ip) {
         let better = ip.to_canonical();
-        return vec![format!(
-            "{path}: non-standard IP address {text:?} is invalid: use \"{better}\""
-        )];
+        return vec![format!("{path}: non-standard IP address {text:?} is invalid: use \"{better}\"")];
     }
     if ip.is_ipv6() && ip.to_string() != text {
         return vec![format!(

@@ -13,10 +13,15 @@ pub struct ControllerRevision;
 
 impl Strategy for ControllerRevision {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        if part(object, "data").is_null() {
-            errors.required(&Path::new("data"), "data is mandatory");
-        }
         non_negative(object, &["revision"], &Path::new(""), errors);
+    }
+
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        match part(object, "data") {
+            Value::Object(_) => {}
+            Value::Null => errors.required(&Path::new("data"), "data is mandatory"),
+            _ => errors.required(&Path::new("data"), "data must be a valid JSON object"),
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

@@ -68,7 +68,7 @@ impl Strategy for Deployment {
         workload::validate_status(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], errors);
         check::non_negative(
             new.get("status").unwrap_or(&Value::Null),
-            &["unavailableReplicas"],
+            &["unavailableReplicas", "terminatingReplicas"],
             &Path::new("status"),
             errors,
         );
@@ -144,7 +144,11 @@ fn rolling(spec: &Value, path: &Path, errors: &mut ErrorList) {
                 errors.invalid(&path.child("maxUnavailable"), shown, "may not be 0 when `maxSurge` is 0");
             }
         }
-        other => errors.not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"]),
+        // Upstream shows the whole strategy.
+        _ => {
+            let shown = spec.get("strategy").cloned().unwrap_or_default();
+            errors.not_supported(path, shown, &["Recreate", "RollingUpdate"]);
+        }
     }
 }
 

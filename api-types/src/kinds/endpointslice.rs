@@ -309,9 +309,7 @@ mod tests {
             (
                 "IPv4",
                 json!({"addresses": ["10.0.0.1"], "hints": {"forNodes": [{"name": "a"}, {"name": "a"}]}}),
-                vec![
-                    "endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\"",
-                ],
+                vec!["endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\""],
             ),
         ] {
             check(&json!({"addressType": kind, "endpoints": [e]}), &want);

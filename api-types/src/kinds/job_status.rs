@@ -105,8 +105,7 @@ fn completion(c: &Change<'_>, errors: &mut ErrorList) {
     let (start, end) = (text(c.status(), "startTime"), text(c.status(), "completionTime"));
     let complete = c.has(COMPLETE);
     let with_failed = (c.turned(COMPLETE) || c.turned(FAILED)) && complete && c.has(FAILED);
-    let with_target =
-        (c.turned(COMPLETE) || c.turned(FAILURE_TARGET)) && complete && c.has(FAILURE_TARGET);
+    let with_target = (c.turned(COMPLETE) || c.turned(FAILURE_TARGET)) && complete && c.has(FAILURE_TARGET);
     refuse(
         &[
             (with_failed, "cannot set Complete=True and Failed=true conditions"),

@@ -15,8 +15,12 @@ pub const MAX_MANAGER: usize = 128;
 const MAX_SUBRESOURCE: usize = 256;
 
 /// The groups whose finalizers need no domain: upstream checks their metadata by the plainer of its two functions.
-const PLAIN_FINALIZERS: &[&str] =
-    &["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"];
+const PLAIN_FINALIZERS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+];
 
 const IMMUTABLE: &[&str] =
     &["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
@@ -239,7 +243,8 @@ mod tests {
     #[test]
     fn owners_finalizers_and_managers() {
         let owner = |api: &str, kind: &str| json!({"apiVersion": api, "kind": kind, "name": "n", "uid": "u"});
-        let controller = json!({"apiVersion": "v1", "kind": "Pod", "name": "n", "uid": "u", "controller": true});
+        let controller =
+            json!({"apiVersion": "v1", "kind": "Pod", "name": "n", "uid": "u", "controller": true});
         let long = "m".repeat(129);
         for (field, value, want) in [
             (

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::fields::below;
 use super::{
-    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_disabled, pod_resize, pod_row, pod_spec,
-    pod_update, pod_volumes, pod_warnings,
+    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_disabled, pod_resize,
+    pod_row, pod_spec, pod_update, pod_volumes, pod_warnings,
 };
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};

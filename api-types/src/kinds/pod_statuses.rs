@@ -46,7 +46,8 @@ pub fn transitions(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList
 
 fn all_could_restart(spec: &Value) -> bool {
     let mut containers = list(spec, "initContainers").iter().chain(list(spec, "containers"));
-    containers.any(|c| list(c, "restartPolicyRules").iter().any(|r| text(r, "action") == "RestartAllContainers"))
+    containers
+        .any(|c| list(c, "restartPolicyRules").iter().any(|r| text(r, "action") == "RestartAllContainers"))
 }
 
 /// Whether a container that has ended with this code is started again: by its rules, its policy, or the pod's.
@@ -163,7 +164,9 @@ fn device(device: &Value, container: Option<&Value>, path: &Path, errors: &mut E
         }
         match set_text(r, "message") {
             Some("") => errors.required(&at.child("message"), "must be non-empty if specified"),
-            Some(m) if m.len() > MAX_HEALTH_MESSAGE => errors.too_long(&at.child("message"), MAX_HEALTH_MESSAGE),
+            Some(m) if m.len() > MAX_HEALTH_MESSAGE => {
+                errors.too_long(&at.child("message"), MAX_HEALTH_MESSAGE)
+            }
             _ => {}
         }
         if !seen.insert(text(r, "resourceID")) {
@@ -191,8 +194,16 @@ mod tests {
             (json!({"restartPolicy": "OnFailure", "containers": [{"name": "c"}]}), 0, false),
             (json!({"restartPolicy": "OnFailure", "containers": [{"name": "c"}]}), 1, true),
             (json!({"restartPolicy": "Never", "containers": [{"name": "c"}]}), 1, false),
-            (json!({"restartPolicy": "Never", "containers": [{"name": "c", "restartPolicy": "Always"}]}), 1, true),
-            (json!({"restartPolicy": "Always", "containers": [{"name": "c", "restartPolicy": "Never"}]}), 1, false),
+            (
+                json!({"restartPolicy": "Never", "containers": [{"name": "c", "restartPolicy": "Always"}]}),
+                1,
+                true,
+            ),
+            (
+                json!({"restartPolicy": "Always", "containers": [{"name": "c", "restartPolicy": "Never"}]}),
+                1,
+                false,
+            ),
             (
                 json!({"restartPolicy": "Never", "containers": [{"name": "c", "restartPolicy": "Never", "restartPolicyRules": rule("Restart")}]}),
                 7,
@@ -220,7 +231,8 @@ mod tests {
         }
         let old = json!({"spec": {"restartPolicy": "Always", "ephemeralContainers": [{"name": "c"}]},
             "status": {"ephemeralContainerStatuses": [{"name": "c", "state": {"terminated": {}}}]}});
-        let new = json!({"status": {"ephemeralContainerStatuses": [{"name": "c", "state": {"running": {}}}]}});
+        let new =
+            json!({"status": {"ephemeralContainerStatuses": [{"name": "c", "state": {"running": {}}}]}});
         let want = format!("status.ephemeralContainerStatuses[0].state: Forbidden: {ENDED}");
         assert_eq!(told(|e| transitions(&new, &old, &Path::new("status"), e)), [want]);
     }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{addresses, pod_statuses};
 use super::fields::{below, entries, int, label_name, list, set, set_text, text};
 use super::pod_warnings::containers;
+use super::{addresses, pod_statuses};
 use crate::field::{ErrorList, Path};
 use crate::{meta, names};
 

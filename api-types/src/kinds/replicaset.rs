@@ -41,6 +41,8 @@ impl Strategy for ReplicaSet {
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         let counts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
         workload::validate_status(new, &counts, errors);
+        let status = new.get("status").unwrap_or(&Value::Null);
+        check::non_negative(status, &["terminatingReplicas"], &Path::new("status"), errors);
     }
 
     fn counts_generations(&self) -> bool {

@@ -15,8 +15,7 @@ pub struct RuntimeClass;
 
 impl Strategy for RuntimeClass {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let handler = text(object, "handler");
-        errors.invalid_all(&Path::new("handler"), handler, names::dns1123_label(handler));
+        fields::required_name(object, "handler", names::dns1123_label, &Path::new(""), errors);
         if let Some(overhead) = set(object, "overhead") {
             let fixed = json!({"overhead": below(overhead, "podFixed")});
             pod_resources::overhead(&fixed, &Path::new(""), errors);

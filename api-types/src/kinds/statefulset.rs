@@ -73,6 +73,7 @@ impl Strategy for StatefulSet {
         let path = Path::new("spec");
         match text(spec, "podManagementPolicy").unwrap_or("") {
             "OrderedReady" | "Parallel" => {}
+            "" => errors.required(&path.child("podManagementPolicy"), ""),
             other => errors.invalid(
                 &path.child("podManagementPolicy"),
                 other,

@@ -200,7 +200,10 @@ mod tests {
         let e = with_containers(&one, &pod(json!([]))).unwrap_err();
         assert!(e.message.ends_with("existing ephemeral containers \"d\" may not be removed\n"), "{e}");
         let other = with_containers(&one, &pod(json!([{"name": "d", "image": "y"}]))).unwrap_err();
-        assert!(other.message.ends_with("existing ephemeral containers \"d\" may not be changed\n"), "{other}");
+        assert!(
+            other.message.ends_with("existing ephemeral containers \"d\" may not be changed\n"),
+            "{other}"
+        );
     }
 
     #[test]
@@ -209,11 +212,23 @@ mod tests {
         assert!(e.message.contains("spec.ephemeralContainers[0].name: Duplicate value"), "{e}");
         assert!(e.message.contains("spec.ephemeralContainers[0].image: Required value"), "{e}");
         for (extra, want) in [
-            (json!({"livenessProbe": {"exec": {}}}), "livenessProbe: Forbidden: cannot be set for an Ephemeral Container"),
-            (json!({"resources": {"limits": {"cpu": "1"}}}), "resources: Forbidden: cannot be set for an Ephemeral Container"),
-            (json!({"restartPolicy": "Always"}), "restartPolicy: Forbidden: cannot be set for an Ephemeral Container"),
+            (
+                json!({"livenessProbe": {"exec": {}}}),
+                "livenessProbe: Forbidden: cannot be set for an Ephemeral Container",
+            ),
+            (
+                json!({"resources": {"limits": {"cpu": "1"}}}),
+                "resources: Forbidden: cannot be set for an Ephemeral Container",
+            ),
+            (
+                json!({"restartPolicy": "Always"}),
+                "restartPolicy: Forbidden: cannot be set for an Ephemeral Container",
+            ),
             (json!({"targetContainerName": "b"}), "targetContainerName: Not found: \"b\""),
-            (json!({"image": " x"}), "image: Invalid value: \" x\": must not have leading or trailing whitespace"),
+            (
+                json!({"image": " x"}),
+                "image: Invalid value: \" x\": must not have leading or trailing whitespace",
+            ),
         ] {
             let mut container = json!({"name": "d", "image": "x"});
             for (k, v) in extra.as_object().unwrap() {

@@ -263,8 +263,14 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
     let m = meta::metadata_mut(new);
     let deleting = meta::is_deleting(old);
     let graceful = deleting && meta::at(old, &["metadata", "deletionGracePeriodSeconds"]).is_some();
-    for f in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"]
-    {
+    for f in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "selfLink",
+    ] {
         // What an update says of a deletion that is not under way, or of its time, is refused by validation.
         let said = match f {
             "deletionTimestamp" => !deleting,

@@ -168,7 +168,11 @@ fn statuses() {
         ),
     ] {
         let mut e = ErrorList::new();
-        status(&json!({"spec": {"type": kind}, "status": {"loadBalancer": {"ingress": [ingress]}}}), &Value::Null, &mut e);
+        status(
+            &json!({"spec": {"type": kind}, "status": {"loadBalancer": {"ingress": [ingress]}}}),
+            &Value::Null,
+            &mut e,
+        );
         assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), want, "{ingress}");
     }
 }
