@@ -51,3 +51,22 @@ fn controller(o: &Value) -> String {
         None => format!("{kind}/{}", field("name")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn data_is_an_object() {
+        for (data, want) in [
+            (json!({}), None),
+            (Value::Null, Some("data: Required value: data is mandatory")),
+            (json!([1]), Some("data: Required value: data must be a valid JSON object")),
+        ] {
+            let mut e = ErrorList::new();
+            ControllerRevision.validate_create(&json!({"data": data}), &mut e);
+            assert_eq!(e.0.first().map(ToString::to_string).as_deref(), want, "{data}");
+        }
+    }
+}

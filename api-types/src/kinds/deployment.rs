@@ -195,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn strategies_and_statuses() {
+        let mut o = deployment(
+            json!({"selector": {"matchLabels": {"a": "b"}}, "strategy": {"type": "Other"},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}),
+        );
+        let want = "spec.strategy: Unsupported value: {\"type\":\"Other\"}: supported values: \"Recreate\", \"RollingUpdate\"";
+        assert_eq!(errors(&o), [want]);
+        o["status"] = json!({"terminatingReplicas": -1});
+        let mut e = ErrorList::new();
+        Deployment.validate_status_update(&o, &o, &mut e);
+        let want = "status.terminatingReplicas: Invalid value: -1: must be greater than or equal to 0";
+        assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), [want]);
+    }
+
+    #[test]
     fn some_pod_must_be_allowed_to_move() {
         let o = deployment(json!({"selector": {"matchLabels": {"a": "b"}},
             "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}},

@@ -56,3 +56,15 @@ fn scheduling(s: &Value, path: &Path, errors: &mut ErrorList) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_named() {
+        let mut e = ErrorList::new();
+        RuntimeClass.validate(&json!({}), &mut e);
+        assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), ["handler: Required value"]);
+    }
+}
