@@ -17,6 +17,11 @@ fn label_shape(s: &str) -> bool {
     lower_alnum(*first) && lower_alnum(*last) && b.iter().all(|c| lower_alnum(*c) || *c == b'-')
 }
 
+/// A label's key or value is longer than allowed: newer functions of upstream's count bytes.
+fn max_bytes_error(limit: usize) -> String {
+    format!("must be no more than {limit} bytes")
+}
+
 /// A text is longer than allowed.
 pub fn max_len_error(limit: usize) -> String {
     format!("must be no more than {limit} characters")
@@ -57,14 +62,42 @@ fn subdomain_shape(s: &str) -> bool {
 
 /// RFC 1123 subdomain, at most 253 characters: names of most objects.
 pub fn dns1123_subdomain(s: &str) -> Vec<String> {
+    subdomain(s, max_len_error)
+}
+
+fn subdomain(s: &str, too_long: fn(usize) -> String) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 253 {
-        errors.push(max_len_error(253));
+        errors.push(too_long(253));
     }
     if !subdomain_shape(s) {
         errors.push(regex_error(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
             SUBDOMAIN_FMT,
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
+/// RFC 1123 subdomain with underscores: search paths of resolvers.
+pub fn dns1123_subdomain_with_underscore(s: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if s.len() > 253 {
+        errors.push(max_len_error(253));
+    }
+    // One may come first, and the others anywhere but last.
+    let label = |l: &str| {
+        let b = l.strip_prefix('_').unwrap_or(l).as_bytes();
+        b.first().is_some_and(|c| lower_alnum(*c))
+            && b.last().is_some_and(|c| lower_alnum(*c))
+            && b.iter().all(|c| lower_alnum(*c) || matches!(c, b'-' | b'_'))
+    };
+    if !s.split('.').all(label) {
+        let format = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+        errors.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            format,
             &["example.com"],
         ));
     }
@@ -105,13 +138,15 @@ pub fn qualified_name(s: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".into());
             } else {
-                errors.extend(dns1123_subdomain(prefix).into_iter().map(|e| format!("prefix part {e}")));
+                errors.extend(
+                    subdomain(prefix, max_bytes_error).into_iter().map(|e| format!("prefix part {e}")),
+                );
             }
             *name
         }
         _ => {
             let shape = regex_error(
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+                "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
                 QUALIFIED_FMT,
                 &["MyName", "my.name", "123-abc"],
             );
@@ -124,7 +159,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".into());
     } else if name.len() > 63 {
-        errors.push(format!("name part {}", max_len_error(63)));
+        errors.push(format!("name part {}", max_bytes_error(63)));
     }
     if !qualified_shape(name) {
         errors.push(format!(
@@ -143,7 +178,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
 pub fn label_value(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 63 {
-        errors.push(max_len_error(63));
+        errors.push(max_bytes_error(63));
     }
     if !s.is_empty() && !qualified_shape(s) {
         errors.push(regex_error(
@@ -199,7 +234,7 @@ pub fn port_name(s: &str) -> Vec<String> {
     if s.len() > 15 {
         errors.push("must be no more than 15 characters".into());
     }
-    if !s.bytes().all(|b| lower_alnum(b) || b == b'-') {
+    if s.is_empty() || !s.bytes().all(|b| lower_alnum(b) || b == b'-') {
         errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !s.bytes().any(|b| b.is_ascii_lowercase()) {
@@ -223,7 +258,7 @@ pub fn port_number(n: i64) -> Vec<String> {
 pub fn path_segment(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s == "." || s == ".." {
-        errors.push(format!("may not be '{s}'"));
+        return vec![format!("may not be '{s}'")];
     }
     for c in ["/", "%"] {
         if s.contains(c) {
@@ -252,6 +287,17 @@ mod tests {
         );
         assert!(qualified_name("example.com/name").is_empty());
         assert_eq!(qualified_name("/name"), vec!["prefix part must be non-empty"]);
+        assert_eq!(label_value(&"x".repeat(64)), vec!["must be no more than 63 bytes"]);
+        assert_eq!(qualified_name(&"x".repeat(64)), vec!["name part must be no more than 63 bytes"]);
+        let prefix = format!("{}/n", "x".repeat(254));
+        assert_eq!(qualified_name(&prefix), vec!["prefix part must be no more than 253 bytes"]);
+        assert!(dns1123_subdomain_with_underscore("_tcp.a_b").is_empty());
+        assert_eq!(
+            dns1123_subdomain_with_underscore("a_"),
+            [
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+            ]
+        );
         assert!(dns1035_label("1abc").len() == 1);
         assert!(config_map_key("a.b_c-D").is_empty());
         assert_eq!(config_map_key("..a"), vec!["must not start with '..'"]);

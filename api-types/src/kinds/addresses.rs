@@ -1,13 +1,14 @@
 //! IP addresses and ranges in fields (`apimachinery/pkg/util/validation/ip.go`).
 //!
-//! Fields from before 1.33 take what Go once took, leading zeros included; newer ones only the canonical form.
+//! Older fields keep what Go once took, leading zeros included, and take nothing of the kind anew; newer ones have only
+//! the canonical form.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
 use super::fields::{below, list, text};
-use crate::field::Path;
+use crate::field::{ErrorList, Path};
 
 const NO_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
@@ -107,9 +108,21 @@ fn is_mapped(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }
 
-/// Reasons to refuse an address in an old field.
-pub fn ip(text: &str) -> Vec<String> {
+/// Reasons to refuse an address in an old field, where it may be there already.
+pub fn readable_ip(text: &str) -> Vec<String> {
     if parse_ip(text).is_some() { Vec::new() } else { vec![NO_IP.into()] }
+}
+
+/// Reasons to refuse a new address in an old field.
+pub fn ip(text: &str) -> Vec<String> {
+    let Some(ip) = parse_ip(text) else { return vec![NO_IP.into()] };
+    if text.parse::<IpAddr>().is_err() {
+        vec!["must not have leading 0s".into()]
+    } else if is_mapped(ip) {
+        vec!["must not be an IPv4-mapped IPv6 address".into()]
+    } else {
+        Vec::new()
+    }
 }
 
 /// Reasons to refuse an address that packets cannot be sent to from elsewhere, as upstream's endpoints do. Loopback is
@@ -135,25 +148,22 @@ pub fn reserved(text: &str) -> Vec<String> {
 
 /// Reasons to refuse an address in a new field.
 pub fn canonical_ip(text: &str) -> Vec<String> {
-    let Some(ip) = parse_ip(text) else { return vec![NO_IP.into()] };
-    if text.parse::<IpAddr>().is_err() {
-        vec!["must not have leading 0s".into()]
-    } else if is_mapped(ip) {
-        vec!["must not be an IPv4-mapped IPv6 address".into()]
-    } else if ip.to_string() != text {
-        vec![format!("must be in canonical form (\"{ip}\")")]
-    } else {
-        Vec::new()
+    let why = ip(text);
+    match parse_ip(text) {
+        Some(ip) if why.is_empty() && ip.to_string() != text => {
+            vec![format!("must be in canonical form (\"{ip}\")")]
+        }
+        _ => why,
     }
 }
 
-/// Reasons to refuse a range in an old field.
-pub fn cidr(text: &str) -> Vec<String> {
+/// Reasons to refuse a range in an old field, where it may be there already.
+pub fn readable_cidr(text: &str) -> Vec<String> {
     if parse_cidr(text).is_some() { Vec::new() } else { vec![NO_CIDR.into()] }
 }
 
-/// Reasons to refuse a range in a new field.
-pub fn canonical_cidr(text: &str) -> Vec<String> {
+/// Reasons to refuse a new range in an old field.
+pub fn cidr(text: &str) -> Vec<String> {
     let Some(cidr) = parse_cidr(text) else { return vec![NO_CIDR.into()] };
     if has_leading_zeros(text) {
         vec!["must not have leading 0s in IP or prefix length".into()]
@@ -161,10 +171,37 @@ pub fn canonical_cidr(text: &str) -> Vec<String> {
         vec!["must not have an IPv4-mapped IPv6 address".into()]
     } else if cidr.network() != cidr.ip {
         vec!["must not have bits set beyond the prefix length".into()]
-    } else if cidr.canonical() != text {
-        vec![format!("must be in canonical form (\"{}\")", cidr.canonical())]
     } else {
         Vec::new()
+    }
+}
+
+/// Refuses addresses of an old field that were not there before, and that can be read in more than one way.
+pub fn new_ips(all: &[&str], before: &[&str], path: &Path, errors: &mut ErrorList) {
+    anew(all, before, ip, path, errors);
+}
+
+/// Refuses ranges of an old field that were not there before, and that can be read in more than one way.
+pub fn new_cidrs(all: &[&str], before: &[&str], path: &Path, errors: &mut ErrorList) {
+    anew(all, before, cidr, path, errors);
+}
+
+fn anew(all: &[&str], before: &[&str], rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut ErrorList) {
+    for (i, text) in all.iter().enumerate().filter(|(_, t)| !before.contains(t)) {
+        // What cannot be read at all is refused elsewhere.
+        let ambiguous = rule(text).into_iter().filter(|why| why != NO_IP && why != NO_CIDR);
+        errors.invalid_all(&path.index(i), text, ambiguous.collect());
+    }
+}
+
+/// Reasons to refuse a range in a new field.
+pub fn canonical_cidr(text: &str) -> Vec<String> {
+    let why = cidr(text);
+    match parse_cidr(text) {
+        Some(cidr) if why.is_empty() && cidr.canonical() != text => {
+            vec![format!("must be in canonical form (\"{}\")", cidr.canonical())]
+        }
+        _ => why,
     }
 }
 
@@ -188,9 +225,7 @@ pub fn ip_warnings(path: &Path, text: &str) -> Vec<String> {
     let Some(ip) = parse_ip(text) else { return Vec::new() };
     if text.parse::<IpAddr>().is_err() || is_mapped(ip) {
         let better = ip.to_canonical();
-        return vec![format!(
-            "{path}: non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use \"{better}\""
-        )];
+        return vec![format!("{path}: non-standard IP address {text:?} is invalid: use \"{better}\"")];
     }
     if ip.is_ipv6() && ip.to_string() != text {
         return vec![format!(
@@ -198,6 +233,11 @@ pub fn ip_warnings(path: &Path, text: &str) -> Vec<String> {
         )];
     }
     Vec::new()
+}
+
+/// The addresses that a load balancer was given.
+pub fn of_load_balancer(object: &Value) -> Vec<&str> {
+    list(below(below(object, "status"), "loadBalancer"), "ingress").iter().map(|e| text(e, "ip")).collect()
 }
 
 /// What a client should read about the addresses that a load balancer was given; upstream names the element only.
@@ -220,7 +260,7 @@ pub fn cidr_warnings(path: &Path, text: &str) -> Vec<String> {
     }
     if has_leading_zeros(text) || is_mapped(cidr.ip) {
         warnings
-            .push(format!("{path}: non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use {:?}", cidr.canonical()));
+            .push(format!("{path}: non-standard CIDR value {text:?} is invalid: use {:?}", cidr.canonical()));
     }
     let rewritten = format!("{}/{}", cidr.ip, cidr.prefix);
     if warnings.is_empty() && cidr.ip.is_ipv6() && rewritten != text {

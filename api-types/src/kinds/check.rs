@@ -60,11 +60,16 @@ pub(crate) fn is_zero(value: &Value) -> bool {
 
 /// Whether a condition of the status is `True`.
 pub(crate) fn condition_is_true(object: &Value, kind: &str) -> bool {
+    condition_is(object, kind, "True")
+}
+
+/// Whether a condition of the status has this status.
+pub(crate) fn condition_is(object: &Value, kind: &str, status: &str) -> bool {
     let conditions = meta::at(object, &["status", "conditions"]).and_then(Value::as_array);
     conditions
         .into_iter()
         .flatten()
-        .any(|c| text(c, "type") == Some(kind) && text(c, "status") == Some("True"))
+        .any(|c| text(c, "type") == Some(kind) && text(c, "status") == Some(status))
 }
 
 /// Refuses what is no path behind a domain: `acme.io/foo`.

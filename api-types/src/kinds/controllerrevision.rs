@@ -13,10 +13,15 @@ pub struct ControllerRevision;
 
 impl Strategy for ControllerRevision {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        if part(object, "data").is_null() {
-            errors.required(&Path::new("data"), "data is mandatory");
-        }
         non_negative(object, &["revision"], &Path::new(""), errors);
+    }
+
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        match part(object, "data") {
+            Value::Object(_) => {}
+            Value::Null => errors.required(&Path::new("data"), "data is mandatory"),
+            _ => errors.required(&Path::new("data"), "data must be a valid JSON object"),
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
@@ -44,5 +49,24 @@ fn controller(o: &Value) -> String {
     match field("apiVersion").split_once('/') {
         Some((group, _)) => format!("{kind}.{group}/{}", field("name")),
         None => format!("{kind}/{}", field("name")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn data_is_an_object() {
+        for (data, want) in [
+            (json!({}), None),
+            (Value::Null, Some("data: Required value: data is mandatory")),
+            (json!([1]), Some("data: Required value: data must be a valid JSON object")),
+        ] {
+            let mut e = ErrorList::new();
+            ControllerRevision.validate_create(&json!({"data": data}), &mut e);
+            assert_eq!(e.0.first().map(ToString::to_string).as_deref(), want, "{data}");
+        }
     }
 }

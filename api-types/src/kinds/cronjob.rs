@@ -31,11 +31,13 @@ impl Strategy for CronJob {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "jobTemplate", "spec", "template", "spec"]);
         object["status"] = json!({});
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "jobTemplate", "spec", "template", "spec"]);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {

@@ -35,6 +35,7 @@ impl Strategy for DaemonSet {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({"currentNumberScheduled": 0, "numberMisscheduled": 0,
             "desiredNumberScheduled": 0, "numberReady": 0});
         let generation = template_generation(object).max(1);
@@ -43,6 +44,7 @@ impl Strategy for DaemonSet {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
         let template = ["spec", "template"];
         let changed = meta::at(new, &template) != meta::at(old, &template);
         set_template_generation(new, template_generation(old) + i64::from(changed));

@@ -32,11 +32,13 @@ impl Strategy for Deployment {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({});
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
@@ -66,7 +68,7 @@ impl Strategy for Deployment {
         workload::validate_status(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], errors);
         check::non_negative(
             new.get("status").unwrap_or(&Value::Null),
-            &["unavailableReplicas"],
+            &["unavailableReplicas", "terminatingReplicas"],
             &Path::new("status"),
             errors,
         );
@@ -142,7 +144,11 @@ fn rolling(spec: &Value, path: &Path, errors: &mut ErrorList) {
                 errors.invalid(&path.child("maxUnavailable"), shown, "may not be 0 when `maxSurge` is 0");
             }
         }
-        other => errors.not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"]),
+        // Upstream shows the whole strategy.
+        _ => {
+            let shown = spec.get("strategy").cloned().unwrap_or_default();
+            errors.not_supported(path, shown, &["Recreate", "RollingUpdate"]);
+        }
     }
 }
 
@@ -186,6 +192,21 @@ mod tests {
             e.0[0].to_string(),
             "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable"
         );
+    }
+
+    #[test]
+    fn strategies_and_statuses() {
+        let mut o = deployment(
+            json!({"selector": {"matchLabels": {"a": "b"}}, "strategy": {"type": "Other"},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}),
+        );
+        let want = "spec.strategy: Unsupported value: {\"type\":\"Other\"}: supported values: \"Recreate\", \"RollingUpdate\"";
+        assert_eq!(errors(&o), [want]);
+        o["status"] = json!({"terminatingReplicas": -1});
+        let mut e = ErrorList::new();
+        Deployment.validate_status_update(&o, &o, &mut e);
+        let want = "status.terminatingReplicas: Invalid value: -1: must be greater than or equal to 0";
+        assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), [want]);
     }
 
     #[test]

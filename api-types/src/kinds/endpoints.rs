@@ -29,21 +29,14 @@ impl Strategy for Endpoints {
         }
     }
 
-    fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        for (i, s) in list(object, "subsets").iter().enumerate() {
-            let path = Path::new("subsets").index(i);
-            if list(s, "addresses").is_empty() && list(s, "notReadyAddresses").is_empty() {
-                errors.required(&path, "must specify `addresses` or `notReadyAddresses`");
-            }
-            for f in ["addresses", "notReadyAddresses"] {
-                for (j, a) in list(s, f).iter().enumerate() {
-                    address(a, &path.child(f).index(j), errors);
-                }
-            }
-            let ports = list(s, "ports");
-            for (j, p) in ports.iter().enumerate() {
-                port(p, ports.len() > 1, &path.child("ports").index(j), errors);
-            }
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        subsets(object, errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        // What is there already may be from a time when more was accepted.
+        if list(new, "subsets") != list(old, "subsets") {
+            subsets(new, errors);
         }
     }
 
@@ -70,6 +63,24 @@ impl Strategy for Endpoints {
 
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
         vec![meta::name(o).into(), shown(o).into(), table::age(o, now).into()]
+    }
+}
+
+fn subsets(object: &Value, errors: &mut ErrorList) {
+    for (i, s) in list(object, "subsets").iter().enumerate() {
+        let path = Path::new("subsets").index(i);
+        if list(s, "addresses").is_empty() && list(s, "notReadyAddresses").is_empty() {
+            errors.required(&path, "must specify `addresses` or `notReadyAddresses`");
+        }
+        for f in ["addresses", "notReadyAddresses"] {
+            for (j, a) in list(s, f).iter().enumerate() {
+                address(a, &path.child(f).index(j), errors);
+            }
+        }
+        let ports = list(s, "ports");
+        for (j, p) in ports.iter().enumerate() {
+            port(p, ports.len() > 1, &path.child("ports").index(j), errors);
+        }
     }
 }
 

@@ -40,16 +40,18 @@ impl Strategy for EndpointSlice {
         } else {
             one_of(Some(kind), &["FQDN", "IPv4", "IPv6"], &path, errors);
         }
-        let (all, path) = (list(object, "endpoints"), Path::new("endpoints"));
-        if all.len() > MAX_ENDPOINTS {
-            errors.too_many(&path, all.len(), MAX_ENDPOINTS);
-        } else {
-            all.iter().enumerate().for_each(|(i, e)| endpoint(e, kind, &path.index(i), errors));
-        }
         ports(list(object, "ports"), &Path::new("ports"), errors);
     }
 
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        endpoints(object, errors);
+    }
+
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        // What is there already may be from a time when more was accepted.
+        if list(new, "endpoints") != list(old, "endpoints") {
+            endpoints(new, errors);
+        }
         errors.immutable(&Path::new("addressType"), new.get("addressType"), old.get("addressType"));
     }
 
@@ -100,6 +102,15 @@ fn text_of<'a>(v: &'a Value, field: &str) -> Option<&'a str> {
     v.get(field).and_then(Value::as_str)
 }
 
+fn endpoints(object: &Value, errors: &mut ErrorList) {
+    let kind = meta::str_at(object, &["addressType"]);
+    let (all, path) = (list(object, "endpoints"), Path::new("endpoints"));
+    if all.len() > MAX_ENDPOINTS {
+        return errors.too_many(&path, all.len(), MAX_ENDPOINTS);
+    }
+    all.iter().enumerate().for_each(|(i, e)| endpoint(e, kind, &path.index(i), errors));
+}
+
 fn endpoint(e: &Value, kind: &str, path: &Path, errors: &mut ErrorList) {
     let (all, at) = (list(e, "addresses"), path.child("addresses"));
     if all.is_empty() {
@@ -108,7 +119,7 @@ fn endpoint(e: &Value, kind: &str, path: &Path, errors: &mut ErrorList) {
         errors.too_many(&at, all.len(), MAX_ADDRESSES);
     }
     for (i, a) in all.iter().enumerate() {
-        address(a.as_str().unwrap_or(""), kind, &at.index(i), errors);
+        address(a.as_str().unwrap_or(""), kind, &at, &at.index(i), errors);
     }
     if let Some(node) = text_of(e, "nodeName") {
         errors.invalid_all(&path.child("nodeName"), node, names::dns1123_subdomain(node));
@@ -123,11 +134,12 @@ fn endpoint(e: &Value, kind: &str, path: &Path, errors: &mut ErrorList) {
         errors.invalid_all(&path.child("hostname"), host, names::dns1123_label(host));
     }
     let (hints, at) = (below(e, "hints"), path.child("hints"));
-    hint(list(hints, "forZones"), names::label_value, &at.child("forZones"), errors);
-    hint(list(hints, "forNodes"), names::dns1123_subdomain, &at.child("forNodes"), errors);
+    if hint(list(hints, "forZones"), names::label_value, &at.child("forZones"), errors) {
+        hint(list(hints, "forNodes"), names::dns1123_subdomain, &at.child("forNodes"), errors);
+    }
 }
 
-fn address(a: &str, kind: &str, path: &Path, errors: &mut ErrorList) {
+fn address(a: &str, kind: &str, list: &Path, path: &Path, errors: &mut ErrorList) {
     if kind == "FQDN" {
         return domain(a, path, errors);
     }
@@ -136,12 +148,13 @@ fn address(a: &str, kind: &str, path: &Path, errors: &mut ErrorList) {
         "IPv6" => false,
         _ => return,
     };
-    match addresses::parse_ip(a) {
-        None => errors.invalid_all(path, a, addresses::ip(a)),
-        Some(ip) if ip.to_canonical().is_ipv4() != is_v4 => {
-            errors.invalid(path, a, format!("must be an {kind} address"));
-        }
-        Some(_) => {}
+    let why = if is_v4 { addresses::ip(a) } else { addresses::canonical_ip(a) };
+    if !why.is_empty() {
+        return errors.invalid_all(path, a, why);
+    }
+    if addresses::parse_ip(a).is_some_and(|ip| ip.is_ipv4() != is_v4) {
+        // Upstream names the list, not the element.
+        errors.invalid(list, a, format!("must be an {kind} address"));
     }
     errors.invalid_all(path, a, addresses::reserved(a));
 }
@@ -168,9 +181,11 @@ fn domain(name: &str, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn hint(all: &[Value], rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut ErrorList) {
+/// Whether the hints were few enough to be looked at.
+fn hint(all: &[Value], rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut ErrorList) -> bool {
     if all.len() > MAX_HINTS {
-        return errors.too_many(path, all.len(), MAX_HINTS);
+        errors.too_many(path, all.len(), MAX_HINTS);
+        return false;
     }
     let mut seen = HashSet::new();
     for (i, h) in all.iter().enumerate() {
@@ -180,6 +195,7 @@ fn hint(all: &[Value], rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut 
         }
         errors.invalid_all(&at, name, rule(name));
     }
+    true
 }
 
 fn ports(all: &[Value], path: &Path, errors: &mut ErrorList) {
@@ -231,7 +247,18 @@ mod tests {
         let topology: Value = (0..17).map(|i| (format!("k{i}"), json!("v"))).collect();
         for (kind, e, want) in [
             ("IPv4", json!({"addresses": ["10.0.0.1"], "hostname": "a", "nodeName": "n.b"}), vec![]),
-            ("IPv4", json!({"addresses": ["010.0.0.1"]}), vec![]),
+            (
+                "IPv4",
+                json!({"addresses": ["010.0.0.1"]}),
+                vec!["endpoints[0].addresses[0]: Invalid value: \"010.0.0.1\": must not have leading 0s"],
+            ),
+            (
+                "IPv6",
+                json!({"addresses": ["2001:DB8::1"]}),
+                vec![
+                    "endpoints[0].addresses[0]: Invalid value: \"2001:DB8::1\": must be in canonical form (\"2001:db8::1\")",
+                ],
+            ),
             ("IPv6", json!({"addresses": ["2001:db8::1"], "deprecatedTopology": {"a/b": "c"}}), vec![]),
             ("FQDN", json!({"addresses": ["a.b."]}), vec![]),
             ("", json!({"addresses": ["x"]}), vec!["addressType: Required value"]),
@@ -250,7 +277,7 @@ mod tests {
                 "IPv4",
                 json!({"addresses": ["::1", "x", "169.254.0.1", "0.0.0.0"]}),
                 vec![
-                    "endpoints[0].addresses[0]: Invalid value: \"::1\": must be an IPv4 address",
+                    "endpoints[0].addresses: Invalid value: \"::1\": must be an IPv4 address",
                     "endpoints[0].addresses[1]: Invalid value: \"x\": must be a valid IP address",
                     "endpoints[0].addresses[2]: Invalid value: \"169.254.0.1\": may not be in the link-local range",
                     "endpoints[0].addresses[3]: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)",
@@ -277,10 +304,12 @@ mod tests {
             (
                 "IPv4",
                 json!({"addresses": ["10.0.0.1"], "hints": {"forZones": many(9), "forNodes": [{"name": "a"}, {"name": "a"}]}}),
-                vec![
-                    "endpoints[0].hints.forZones: Too many: 9: must have at most 8 items",
-                    "endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\"",
-                ],
+                vec!["endpoints[0].hints.forZones: Too many: 9: must have at most 8 items"],
+            ),
+            (
+                "IPv4",
+                json!({"addresses": ["10.0.0.1"], "hints": {"forNodes": [{"name": "a"}, {"name": "a"}]}}),
+                vec!["endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\""],
             ),
         ] {
             check(&json!({"addressType": kind, "endpoints": [e]}), &want);
@@ -310,6 +339,7 @@ mod tests {
         let (mut o, mut e) = (slice.clone(), ErrorList::new());
         EndpointSlice.default(&mut o);
         EndpointSlice.validate(&o, &mut e);
+        EndpointSlice.validate_create(&o, &mut e);
         let got: Vec<String> = e.0.iter().map(ToString::to_string).collect();
         let fits = got.len() == want.len() && got.iter().zip(want).all(|(g, w)| g.starts_with(w));
         assert!(fits, "{slice}: {got:#?}");

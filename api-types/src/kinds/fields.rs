@@ -170,15 +170,11 @@ pub fn conditions(v: &Value, path: &Path, errors: &mut ErrorList) {
         let path = path.child("conditions").index(i);
         let kind = text(c, "type");
         if !seen.insert(kind) {
-            errors.duplicate(&path, kind);
+            errors.duplicate(&path.child("type"), kind);
         }
-        if kind.is_empty() {
-            errors.required(&path.child("type"), "is required");
-        } else {
-            label_name(kind, &path.child("type"), errors);
-        }
-        if required(c, "status", &path, errors).is_some() {
-            word(c, "status", CONDITION_STATUSES, &path, errors);
+        label_name(kind, &path.child("type"), errors);
+        if !CONDITION_STATUSES.contains(&text(c, "status")) {
+            errors.not_supported(&path.child("status"), text(c, "status"), CONDITION_STATUSES);
         }
         if int(c, "observedGeneration") < 0 {
             let n = int(c, "observedGeneration");

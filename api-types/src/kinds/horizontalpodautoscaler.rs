@@ -61,8 +61,10 @@ impl Strategy for HorizontalPodAutoscaler {
             // Scaling to nothing is an alpha feature of 1.36.
             errors.invalid(&path.child("minReplicas"), min, "must be greater than or equal to 1");
         }
-        if max < 1 {
-            errors.invalid(&path.child("maxReplicas"), max, "must be greater than 0");
+        if max == 0 {
+            errors.required(&path.child("maxReplicas"), "must be set and greater than 0");
+        } else if max < 0 {
+            errors.invalid(&path.child("maxReplicas"), max, "must be greater than or equal to 1");
         }
         if min.is_some_and(|min| max < min) {
             let why = "must be greater than or equal to `minReplicas`";

@@ -36,12 +36,14 @@ impl Strategy for Job {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({});
         generate_selector(object);
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
@@ -85,8 +87,7 @@ impl Strategy for Job {
         let path = Path::new("spec");
         completions(new_spec, old_spec, &path, errors);
         errors.immutable(&path.child("selector"), new_spec.get("selector"), old_spec.get("selector"));
-        let allowed = changeable_template(part(new_spec, "template"), old);
-        errors.immutable(&path.child("template"), new_spec.get("template"), Some(&allowed));
+        template(part(new_spec, "template"), old, &path.child("template"), errors);
         for f in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
         {
             errors.immutable(&path.child(f), new_spec.get(f), old_spec.get(f));
@@ -226,18 +227,18 @@ fn completions(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// The template that an update may at most ask for: that of `old`, with what may change of a Job that is suspended
-/// and has no pods taken from `new`.
-fn changeable_template(new: &Value, old: &Value) -> Value {
+/// The template may change only while a Job is suspended and has no pods: in where they are to run, and in what they ask
+/// for.
+fn template(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
     let mut allowed = meta::at(old, &["spec", "template"]).cloned().unwrap_or_default();
     let suspended = meta::at(old, &["spec", "suspend"]).and_then(Value::as_bool) == Some(true);
     let idle = count(old, &["status", "active"]) == 0;
     let rests = meta::str_at(old, &["status", "startTime"]).is_empty() || condition_is_true(old, "Suspended");
+    let Value::Object(template) = &mut allowed else { return };
     if !(suspended && idle && rests) {
-        return allowed;
+        errors.immutable(path, Some(new), Some(&allowed));
+        return;
     }
-    let Value::Object(template) = &mut allowed else { return allowed };
-    take_below(template, "metadata", part(new, "metadata"), &["annotations", "labels"]);
     let (spec, new_spec) = (object_mut(template, "spec"), part(new, "spec"));
     take(spec, new_spec, &["nodeSelector", "tolerations", "schedulingGates"]);
     let mut affinity = spec.get("affinity").cloned().unwrap_or_else(|| json!({}));
@@ -252,22 +253,16 @@ fn changeable_template(new: &Value, old: &Value) -> Value {
     }
     for field in ["containers", "initContainers"] {
         let wanted = list(new_spec, field);
-        for (i, c) in super::pod_defaults::objects(spec.get_mut(field)).enumerate() {
-            if let Some(w) = wanted.get(i) {
-                take_below(c, "resources", part(w, "resources"), &["requests", "limits"]);
+        if wanted.len() != spec.get(field).and_then(Value::as_array).map_or(0, Vec::len) {
+            continue;
+        }
+        for (c, w) in super::pod_defaults::objects(spec.get_mut(field)).zip(wanted) {
+            if c.get("name") == w.get("name") {
+                take(c, w, &["resources"]);
             }
         }
     }
-    allowed
-}
-
-/// Makes some fields of a struct those of `from`. A struct that holds nothing is not there, as in the other object.
-fn take_below(parent: &mut serde_json::Map<String, Value>, field: &str, from: &Value, fields: &[&str]) {
-    let below = object_mut(parent, field);
-    take(below, from, fields);
-    if below.is_empty() {
-        parent.remove(field);
-    }
+    errors.immutable(&path.child("spec"), Some(new_spec), template.get("spec"));
 }
 
 /// Makes some fields those of `from`.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::check::{condition_is_true, int, list, non_negative, part, text};
+use super::check::{condition_is, condition_is_true, int, list, non_negative, part, text};
 use super::job_policy::{intervals, overlap};
 use super::job_spec::INDEXED;
 use crate::field::{ErrorList, Path};
@@ -16,6 +16,7 @@ use crate::field::{ErrorList, Path};
 const COMPLETE: &str = "Complete";
 const FAILED: &str = "Failed";
 const FAILURE_TARGET: &str = "FailureTarget";
+const SUSPENDED: &str = "Suspended";
 const SUCCESS_CRITERIA_MET: &str = "SuccessCriteriaMet";
 
 /// A Job before and after, and where its status is.
@@ -64,11 +65,12 @@ pub fn validate_update(new: &Value, old: &Value, errors: &mut ErrorList) {
     let c = Change { new, old, path: Path::new("status") };
     non_negative(c.status(), &["active", "succeeded", "failed", "ready", "terminating"], &c.path, errors);
     uncounted(&c, errors);
-    times(&c, errors);
-    conditions(&c, errors);
+    completion(&c, errors);
     finished(&c, errors);
     indexes(&c, errors);
-    counters(&c, errors);
+    ready(&c, errors);
+    success(&c, errors);
+    kept(&c, errors);
 }
 
 fn uncounted(c: &Change<'_>, errors: &mut ErrorList) {
@@ -87,120 +89,82 @@ fn uncounted(c: &Change<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn times(c: &Change<'_>, errors: &mut ErrorList) {
-    let (start, completion) = (text(c.status(), "startTime"), text(c.status(), "completionTime"));
-    let path = c.path.child("completionTime");
+fn moment(t: Option<&str>) -> Option<jiff::Timestamp> {
+    t.and_then(|t| t.parse().ok())
+}
+
+/// Conditions with a text why, and whether they are broken.
+fn refuse(broken: &[(bool, &str)], path: &Path, errors: &mut ErrorList) {
+    for (_, text) in broken.iter().filter(|(broken, _)| *broken) {
+        errors.invalid_unshown(path, text);
+    }
+}
+
+fn completion(c: &Change<'_>, errors: &mut ErrorList) {
+    let (conditions, path) = (c.path.child("conditions"), c.path.child("completionTime"));
+    let (start, end) = (text(c.status(), "startTime"), text(c.status(), "completionTime"));
+    let complete = c.has(COMPLETE);
+    let with_failed = (c.turned(COMPLETE) || c.turned(FAILED)) && complete && c.has(FAILED);
+    let with_target = (c.turned(COMPLETE) || c.turned(FAILURE_TARGET)) && complete && c.has(FAILURE_TARGET);
+    refuse(
+        &[
+            (with_failed, "cannot set Complete=True and Failed=true conditions"),
+            (with_target, "cannot set Complete=True and FailureTarget=true conditions"),
+        ],
+        &conditions,
+        errors,
+    );
     if c.turned(COMPLETE) || c.changed("completionTime") {
-        match completion {
-            Some(t) if !c.has(COMPLETE) => {
-                errors.invalid(
-                    &path,
-                    t,
-                    "cannot set completionTime when there is no Complete=True condition",
-                );
+        match end {
+            Some(t) if !complete => {
+                let why = "cannot set completionTime when there is no Complete=True condition";
+                errors.invalid(&path, t, why);
             }
-            None if c.has(COMPLETE) => {
-                errors.required(&path, "completionTime is required for Complete jobs");
-            }
+            None if complete => errors.required(&path, "completionTime is required for Complete jobs"),
             _ => {}
         }
     }
-    let moment = |t: Option<&str>| t.and_then(|t| t.parse::<jiff::Timestamp>().ok());
     if (c.changed("startTime") || c.changed("completionTime"))
-        && let (Some(s), Some(e)) = (moment(start), moment(completion))
+        && let (Some(s), Some(e)) = (moment(start), moment(end))
         && e < s
     {
-        errors.invalid(&path, completion, "completionTime cannot be set before startTime");
+        errors.invalid(&path, end, "must be equal to or after `startTime`");
     }
-    let before = moment(text(c.before(), "completionTime"));
-    if let (Some(was), Some(is)) = (before, moment(completion))
-        && was != is
-    {
-        errors.invalid(&path, completion, "completionTime cannot be mutated");
-    }
-    let suspended = part(part(c.new, "spec"), "suspend").as_bool() == Some(true);
-    if text(c.before(), "startTime").is_some() && c.changed("startTime") && !suspended {
-        errors.required(&c.path.child("startTime"), "startTime cannot be removed for unsuspended job");
-    }
+    let untargeted =
+        (c.turned(FAILED) || c.changed("failedIndexes")) && c.has(FAILED) && !c.has(FAILURE_TARGET);
+    let unmet =
+        (c.turned(COMPLETE) || c.turned(SUCCESS_CRITERIA_MET)) && complete && !c.has(SUCCESS_CRITERIA_MET);
+    refuse(
+        &[
+            (untargeted, "cannot set Failed=True condition without the FailureTarget=true condition"),
+            (unmet, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition"),
+        ],
+        &conditions,
+        errors,
+    );
 }
 
-fn conditions(c: &Change<'_>, errors: &mut ErrorList) {
-    let path = c.path.child("conditions");
-    let with_policy = !part(part(c.new, "spec"), "successPolicy").is_null();
-    for (broken, text) in [
-        (
-            (c.turned(COMPLETE) || c.turned(FAILED)) && c.has(COMPLETE) && c.has(FAILED),
-            "cannot set Complete=True and Failed=true conditions",
-        ),
-        (
-            (c.turned(COMPLETE) || c.turned(FAILURE_TARGET)) && c.has(COMPLETE) && c.has(FAILURE_TARGET),
-            "cannot set Complete=True and FailureTarget=true conditions",
-        ),
-        (
-            c.turned(FAILED) && c.has(FAILED) && !c.has(FAILURE_TARGET),
-            "cannot set Failed=True condition without the FailureTarget=true condition",
-        ),
-        (
-            c.turned(COMPLETE) && c.has(COMPLETE) && !c.has(SUCCESS_CRITERIA_MET),
-            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
-        ),
-        (
-            c.has(SUCCESS_CRITERIA_MET) && c.has(FAILED),
-            "cannot set SuccessCriteriaMet=True and Failed=true conditions",
-        ),
-        (
-            c.has(SUCCESS_CRITERIA_MET) && c.has(FAILURE_TARGET),
-            "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
-        ),
-        (
-            with_policy && !c.has(SUCCESS_CRITERIA_MET) && c.has(COMPLETE),
-            "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True",
-        ),
-        (
-            c.had(SUCCESS_CRITERIA_MET) && !c.has(SUCCESS_CRITERIA_MET),
-            "cannot disable the SuccessCriteriaMet=True condition",
-        ),
-        (
-            c.had(COMPLETE) && !c.had(SUCCESS_CRITERIA_MET) && c.has(SUCCESS_CRITERIA_MET),
-            "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions",
-        ),
-    ] {
-        if broken {
-            errors.invalid_unshown(&path, text);
-        }
-    }
-    for terminal in [FAILED, COMPLETE, FAILURE_TARGET] {
-        if c.had(terminal) && !c.has(terminal) {
-            errors.invalid_unshown(&path, format!("cannot disable the terminal {terminal}=True condition"));
-        }
-    }
-}
-
+/// What a Job that has finished has no more.
 fn finished(c: &Change<'_>, errors: &mut ErrorList) {
     if !c.finished() {
         return;
     }
-    for (field, text) in [
-        ("active", "active>0 is invalid for finished job"),
-        ("terminating", "terminating>0 is invalid for finished job"),
-    ] {
-        if let Some(n) = int(c.status(), field).filter(|n| *n > 0)
-            && (c.finish_turned() || c.changed(field))
-        {
-            errors.invalid(&c.path.child(field), n, text);
-        }
+    let judged = |field: &str| c.finish_turned() || c.changed(field);
+    let count = |field: &str| int(c.status(), field).filter(|n| *n > 0 && judged(field));
+    if let Some(n) = count("active") {
+        errors.invalid(&c.path.child("active"), n, "active>0 is invalid for finished job");
     }
-    if part(c.status(), "startTime").is_null() && (c.finish_turned() || c.changed("startTime")) {
+    let spec = part(c.new, "spec");
+    // One that was never to run pods has finished without having started.
+    let empty = part(spec, "suspend").as_bool() == Some(true) && int(spec, "completions") == Some(0);
+    if part(c.status(), "startTime").is_null() && judged("startTime") && !empty {
         errors.required(&c.path.child("startTime"), "startTime is required for finished job");
     }
     let pods = part(c.status(), "uncountedTerminatedPods");
     let some = ["succeeded", "failed"].iter().any(|f| !list(pods, f).is_empty());
-    if some && (c.finish_turned() || c.changed("uncountedTerminatedPods")) {
-        errors.invalid(
-            &c.path.child("uncountedTerminatedPods"),
-            pods.clone(),
-            "uncountedTerminatedPods needs to be empty for finished job",
-        );
+    if some && judged("uncountedTerminatedPods") {
+        let at = c.path.child("uncountedTerminatedPods");
+        errors.invalid(&at, pods.clone(), "must be empty for finished job");
     }
 }
 
@@ -242,21 +206,79 @@ fn indexes(c: &Change<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn counters(c: &Change<'_>, errors: &mut ErrorList) {
-    let spec = part(c.new, "spec");
-    let count = |status: &Value, field: &str| int(status, field).unwrap_or(0);
-    // An Indexed Job whose completions follow its parallelism can be made smaller.
-    let elastic =
-        text(spec, "completionMode") == Some(INDEXED) && int(spec, "completions") == int(spec, "parallelism");
-    for (field, judged) in [("failed", true), ("succeeded", !elastic)] {
-        let n = count(c.status(), field);
-        if judged && n < count(c.before(), field) {
-            errors.invalid(&c.path.child(field), n, format!("cannot decrease the {field} counter"));
-        }
+fn ready(c: &Change<'_>, errors: &mut ErrorList) {
+    let terminating = int(c.status(), "terminating").filter(|n| *n > 0 && c.finished());
+    if let Some(n) = terminating.filter(|_| c.finish_turned() || c.changed("terminating")) {
+        errors.invalid(&c.path.child("terminating"), n, "terminating>0 is invalid for finished job");
     }
-    if let Some(n) = int(c.status(), "ready").filter(|n| *n > count(c.status(), "active"))
+    if let Some(n) = int(c.status(), "ready").filter(|n| *n > int(c.status(), "active").unwrap_or(0))
         && (c.changed("ready") || c.changed("active"))
     {
         errors.invalid(&c.path.child("ready"), n, "cannot set more ready pods than active");
     }
+}
+
+fn success(c: &Change<'_>, errors: &mut ErrorList) {
+    let met = c.has(SUCCESS_CRITERIA_MET);
+    let with_policy = !part(part(c.new, "spec"), "successPolicy").is_null();
+    refuse(
+        &[
+            (met && c.has(FAILED), "cannot set SuccessCriteriaMet=True and Failed=true conditions"),
+            (
+                met && c.has(FAILURE_TARGET),
+                "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
+            ),
+            (
+                with_policy && !met && c.has(COMPLETE),
+                "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True",
+            ),
+        ],
+        &c.path.child("conditions"),
+        errors,
+    );
+}
+
+/// What was said once and stays.
+fn kept(c: &Change<'_>, errors: &mut ErrorList) {
+    let conditions = c.path.child("conditions");
+    for terminal in [FAILED, COMPLETE, FAILURE_TARGET] {
+        if c.had(terminal) && !c.has(terminal) {
+            let why = format!("cannot disable the terminal {terminal}=True condition");
+            errors.invalid_unshown(&conditions, why);
+        }
+    }
+    let spec = part(c.new, "spec");
+    // An Indexed Job whose completions follow its parallelism can be made smaller.
+    let elastic =
+        text(spec, "completionMode") == Some(INDEXED) && int(spec, "completions") == int(spec, "parallelism");
+    for (field, judged) in [("failed", true), ("succeeded", !elastic)] {
+        let n = int(c.status(), field).unwrap_or(0);
+        if judged && n < int(c.before(), field).unwrap_or(0) {
+            errors.invalid(&c.path.child(field), n, format!("cannot decrease the {field} counter"));
+        }
+    }
+    let end = text(c.status(), "completionTime");
+    if let (Some(was), Some(is)) = (moment(text(c.before(), "completionTime")), moment(end))
+        && was != is
+    {
+        errors.invalid(&c.path.child("completionTime"), end, "field is immutable");
+    }
+    let suspended = part(spec, "suspend").as_bool() == Some(true);
+    let resuming = c.had(SUSPENDED) && condition_is(c.new, SUSPENDED, "False");
+    if text(c.before(), "startTime").is_some() && c.changed("startTime") && !suspended && !resuming {
+        let why = "field is immutable for unsuspended job once set";
+        errors.invalid(&c.path.child("startTime"), text(c.status(), "startTime"), why);
+    }
+    let (met, was_met) = (c.has(SUCCESS_CRITERIA_MET), c.had(SUCCESS_CRITERIA_MET));
+    refuse(
+        &[
+            (was_met && !met, "cannot disable the SuccessCriteriaMet=True condition"),
+            (
+                c.had(COMPLETE) && !was_met && met,
+                "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions",
+            ),
+        ],
+        &conditions,
+        errors,
+    );
 }

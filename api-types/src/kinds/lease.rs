@@ -16,6 +16,14 @@ impl Strategy for Lease {
         }
     }
 
+    fn prepare_for_create(&self, object: &mut Value) {
+        drop_election(object, &Value::Null);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        drop_election(new, old);
+    }
+
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let number = |f: &str| meta::at(object, &["spec", f]).and_then(Value::as_i64);
         if let Some(n) = number("leaseDurationSeconds").filter(|n| *n <= 0) {
@@ -40,5 +48,32 @@ impl Strategy for Lease {
             meta::str_at(o, &["spec", "holderIdentity"]).into(),
             table::age(o, now).into(),
         ]
+    }
+}
+
+/// What CoordinatedLeaderElection brings, which 1.36 has off: dropped unless it is there already.
+fn drop_election(new: &mut Value, old: &Value) {
+    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["strategy", "preferredHolder"] {
+        if meta::str_at(old, &["spec", field]).is_empty() {
+            spec.remove(field);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn elections_by_strategy_are_dropped() {
+        let sent = json!({"spec": {"holderIdentity": "a", "strategy": "OldestEmulationVersion", "preferredHolder": "b"}});
+        let mut new = sent.clone();
+        Lease.prepare_for_create(&mut new);
+        assert_eq!(new, json!({"spec": {"holderIdentity": "a"}}));
+        let mut kept = sent.clone();
+        Lease.prepare_for_update(&mut kept, &sent);
+        assert_eq!(kept, sent);
     }
 }

@@ -40,6 +40,14 @@ impl Strategy for NetworkPolicy {
         validate(below(object, "spec"), errors);
     }
 
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        new_ranges(object, &Value::Null, errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        new_ranges(new, old, errors);
+    }
+
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
         let spec = below(object, "spec");
         let blocks = each_block(spec);
@@ -61,6 +69,22 @@ impl Strategy for NetworkPolicy {
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
         let selector = table::label_selector(meta::at(o, &["spec", "podSelector"]));
         vec![meta::name(o).into(), selector.into(), table::age(o, now).into()]
+    }
+}
+
+/// Refuses ranges that were not there before, and that can be read in more than one way.
+fn new_ranges(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let all = |block| -> Vec<&str> {
+        let except = fields::texts(block, "except");
+        std::iter::once(text(block, "cidr")).chain(except).collect()
+    };
+    let before: Vec<&str> = each_block(below(old, "spec")).flat_map(|(block, _)| all(block)).collect();
+    for (block, path) in each_block(below(new, "spec")) {
+        let range = text(block, "cidr");
+        if !before.contains(&range) && parse_cidr(range).is_some() {
+            errors.invalid_all(&path.child("cidr"), range, addresses::cidr(range));
+        }
+        addresses::new_cidrs(&fields::texts(block, "except"), &before, &path.child("except"), errors);
     }
 }
 
@@ -126,7 +150,8 @@ fn port(p: &Value, path: &Path, errors: &mut ErrorList) {
             }
             if let Some(end) = end {
                 if end < number {
-                    errors.invalid(&end_path, end, "must be greater than or equal to `port`");
+                    // Upstream shows the other port here.
+                    errors.invalid(&end_path, number, "must be greater than or equal to `port`");
                 }
                 for e in names::port_number(end) {
                     errors.invalid(&end_path, end, e);
@@ -153,11 +178,11 @@ fn peer(peer: &Value, path: &Path, errors: &mut ErrorList) {
 
 fn ip_block(block: &Value, path: &Path, errors: &mut ErrorList) {
     let Some(text) = fields::required(block, "cidr", path, errors) else { return };
-    errors.invalid_all(&path.child("cidr"), text, addresses::cidr(text));
+    errors.invalid_all(&path.child("cidr"), text, addresses::readable_cidr(text));
     let Some(range) = parse_cidr(text) else { return };
     for (i, except) in fields::texts(block, "except").into_iter().enumerate() {
         let path = path.child("except").index(i);
-        errors.invalid_all(&path, except, addresses::cidr(except));
+        errors.invalid_all(&path, except, addresses::readable_cidr(except));
         let Some(inner) = parse_cidr(except) else { continue };
         if !range.contains(inner.network()) || range.prefix >= inner.prefix {
             errors.invalid(&path, except, "must be a strict subset of `cidr`");

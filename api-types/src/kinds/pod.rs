@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::fields::below;
 use super::{
-    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_resize, pod_row, pod_spec,
-    pod_update, pod_volumes, pod_warnings,
+    addresses, drop_status, keep_status, plural, pod_apparmor, pod_defaults, pod_disabled, pod_resize,
+    pod_row, pod_spec, pod_update, pod_volumes, pod_warnings,
 };
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
@@ -24,6 +24,7 @@ impl Strategy for Pod {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        pod_disabled::drop(object, &Value::Null, &["spec"]);
         pod_apparmor::fill_in(object);
         let qos = qos_class(object);
         let mut status = json!({"phase": "Pending", "qosClass": qos});
@@ -40,6 +41,7 @@ impl Strategy for Pod {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        pod_disabled::drop(new, old, &["spec"]);
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
@@ -51,7 +53,7 @@ impl Strategy for Pod {
         if let (Some(Value::Object(s)), Some(q)) =
             (new.get_mut("status"), meta::at(old, &["status", "qosClass"]))
         {
-            s.insert("qosClass".into(), q.clone());
+            meta::default_to(s, "qosClass", q.clone());
         }
     }
 

@@ -218,12 +218,13 @@ pub fn restart_policy(c: &Value, path: &Path, errors: &mut ErrorList) {
     }
     let at = path.child("restartPolicyRules");
     if rules.len() > 20 {
-        errors.too_long(&at, 20);
+        errors.too_many(&at, rules.len(), 20);
     }
     for (i, rule) in rules.iter().enumerate() {
         let at = at.index(i);
-        if text(rule, "action") != "Restart" {
-            errors.not_supported(&at.child("action"), text(rule, "action"), &["Restart"]);
+        let (action, known) = (text(rule, "action"), ["Restart", "RestartAllContainers"]);
+        if !known.contains(&action) {
+            errors.not_supported(&at.child("action"), action, &known);
         }
         let at = at.child("exitCodes");
         let Some(codes) = set(rule, "exitCodes") else {
@@ -233,8 +234,9 @@ pub fn restart_policy(c: &Value, path: &Path, errors: &mut ErrorList) {
         if !["In", "NotIn"].contains(&text(codes, "operator")) {
             errors.not_supported(&at.child("operator"), text(codes, "operator"), &["In", "NotIn"]);
         }
-        if list(codes, "values").len() > 255 {
-            errors.too_long(&at.child("values"), 255);
+        let values = list(codes, "values").len();
+        if values > 255 {
+            errors.too_many(&at.child("values"), values, 255);
         }
     }
 }

@@ -99,9 +99,8 @@ fn dns_config(spec: &Value, path: &Path, errors: &mut ErrorList) {
         errors.invalid(&at, list(config, "searches").to_vec(), why);
     }
     for (i, search) in searches.into_iter().enumerate().filter(|(_, s)| *s != ".") {
-        // Underscores are fine where they are not in the way of anything else.
-        let plain = search.strip_suffix('.').unwrap_or(search).replace('_', "a");
-        errors.invalid_all(&at.index(i), search, names::dns1123_subdomain(&plain));
+        let search = search.strip_suffix('.').unwrap_or(search);
+        errors.invalid_all(&at.index(i), search, names::dns1123_subdomain_with_underscore(search));
     }
     for (i, option) in list(config, "options").iter().enumerate() {
         if text(option, "name").is_empty() {

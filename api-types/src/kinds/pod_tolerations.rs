@@ -37,6 +37,8 @@ pub fn validate(list: &[Value], path: &Path, errors: &mut ErrorList) {
                 errors.invalid(&at, value, "value must be empty when `operator` is 'Exists'");
             }
             "Exists" => {}
+            // Of a feature that is off by default.
+            "Lt" | "Gt" => errors.not_supported(&at, operator, &["Equal", "Exists", "Lt", "Gt"]),
             other => errors.not_supported(&at, other, &["Equal", "Exists"]),
         }
         if !effect.is_empty() {

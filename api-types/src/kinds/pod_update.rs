@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::addresses;
 use super::fields::{below, entries, int, label_name, list, set, set_text, text};
 use super::pod_warnings::containers;
+use super::{addresses, pod_statuses};
 use crate::field::{ErrorList, Path};
 use crate::{meta, names};
 
@@ -232,15 +232,20 @@ pub fn status(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
         let n = int(status, "observedGeneration");
         errors.invalid(&path.child("observedGeneration"), n, "must be a non-negative integer");
     }
+    if text(status, "qosClass") != text(before, "qosClass") {
+        errors.invalid(&path.child("qosClass"), text(status, "qosClass"), "field is immutable");
+    }
+    pod_statuses::transitions(new, old, path, errors);
+    pod_statuses::claims(new, path, errors);
+    ips(list(status, "podIPs"), list(before, "podIPs"), &path.child("podIPs"), errors);
     if let Some(first) = list(status, "hostIPs").first()
         && text(status, "hostIP") != text(first, "ip")
     {
         let at = path.child("hostIPs").index(0).child("ip");
         errors.invalid(&at, text(first, "ip"), "must be equal to `hostIP`");
     }
-    for field in ["podIPs", "hostIPs"] {
-        ips(list(status, field), list(before, field), &path.child(field), errors);
-    }
+    ips(list(status, "hostIPs"), list(before, "hostIPs"), &path.child("hostIPs"), errors);
+    pod_statuses::containers(new, path, errors);
 }
 
 /// New ones must be addresses, at most one of each family.

@@ -18,6 +18,14 @@ impl Strategy for PodTemplate {
         }
     }
 
+    fn prepare_for_create(&self, object: &mut Value) {
+        super::pod_disabled::drop(object, &Value::Null, &["template", "spec"]);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        super::pod_disabled::drop(new, old, &["template", "spec"]);
+    }
+
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         workload::pod_template(part(object, "template"), &Path::new("template"), errors);
     }

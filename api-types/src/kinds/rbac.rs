@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::pod_spec::one_of;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut, str_at};
@@ -64,6 +63,9 @@ impl Strategy for Role {
                 errors.required(&path.child("resources"), "resource rules must supply at least one resource");
             }
         }
+        if self.cluster {
+            aggregation(object, errors);
+        }
     }
 
     fn validate_name(&self, name: &str) -> Vec<String> {
@@ -72,6 +74,43 @@ impl Strategy for Role {
 
     fn row(&self, o: &Value, _now: jiff::Timestamp) -> Vec<Value> {
         vec![meta::name(o).into(), meta::field(o, "creationTimestamp").into()]
+    }
+}
+
+/// Who a role is given to; its name is there.
+fn subject(s: &Value, cluster: bool, path: &Path, errors: &mut ErrorList) {
+    let (kind, name, group) = (str_at(s, &["kind"]), str_at(s, &["name"]), str_at(s, &["apiGroup"]));
+    match kind {
+        "ServiceAccount" => {
+            if !name.is_empty() {
+                errors.invalid_all(&path.child("name"), name, names::dns1123_subdomain(name));
+            }
+            if !group.is_empty() {
+                errors.not_supported(&path.child("apiGroup"), group, &[""]);
+            }
+            if cluster && str_at(s, &["namespace"]).is_empty() {
+                errors.required(&path.child("namespace"), "");
+            }
+        }
+        "User" | "Group" if group != GROUP => {
+            errors.not_supported(&path.child("apiGroup"), group, &[GROUP]);
+        }
+        "User" | "Group" => {}
+        other => errors.not_supported(&path.child("kind"), other, &["ServiceAccount", "User", "Group"]),
+    }
+}
+
+/// The roles that a cluster role is put together from.
+fn aggregation(object: &Value, errors: &mut ErrorList) {
+    let Some(rule) = object.get("aggregationRule").filter(|r| !r.is_null()) else { return };
+    let path = Path::new("aggregationRule").child("clusterRoleSelectors");
+    let selectors = list(rule, "clusterRoleSelectors");
+    if selectors.is_empty() {
+        let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        errors.required(&path, why);
+    }
+    for (i, s) in selectors.iter().enumerate() {
+        super::workload::label_selector(&super::typed(Some(s)), &path.index(i), errors);
     }
 }
 
@@ -110,11 +149,7 @@ impl Strategy for RoleBinding {
             if str_at(s, &["name"]).is_empty() {
                 errors.required(&path.child("name"), "");
             }
-            let kind = str_at(s, &["kind"]);
-            one_of(Some(kind), &["ServiceAccount", "User", "Group"], &path.child("kind"), errors);
-            if kind == "ServiceAccount" && self.cluster && str_at(s, &["namespace"]).is_empty() {
-                errors.required(&path.child("namespace"), "");
-            }
+            subject(s, self.cluster, &path, errors);
         }
     }
 
@@ -149,5 +184,66 @@ impl Strategy for RoleBinding {
             subjects("Group"),
             subjects("ServiceAccount"),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(check: impl FnOnce(&mut ErrorList)) -> Vec<String> {
+        let mut e = ErrorList::new();
+        check(&mut e);
+        e.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn subjects() {
+        for (s, cluster, want) in [
+            (json!({"kind": "User", "name": "u", "apiGroup": GROUP}), true, vec![]),
+            (
+                json!({"kind": "User", "name": "u", "apiGroup": "x"}),
+                true,
+                vec!["apiGroup: Unsupported value: \"x\": supported values: \"rbac.authorization.k8s.io\""],
+            ),
+            (json!({"kind": "ServiceAccount", "name": "a", "apiGroup": ""}), false, vec![]),
+            (
+                json!({"kind": "ServiceAccount", "name": "A", "apiGroup": GROUP}),
+                true,
+                vec![
+                    "name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    "apiGroup: Unsupported value: \"rbac.authorization.k8s.io\": supported values: \"\"",
+                    "namespace: Required value",
+                ],
+            ),
+            (
+                json!({"name": "a"}),
+                false,
+                vec![
+                    "kind: Unsupported value: \"\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
+                ],
+            ),
+        ] {
+            let want: Vec<String> = want.into_iter().map(|w| format!("subjects[0].{w}")).collect();
+            assert_eq!(told(|e| subject(&s, cluster, &Path::new("subjects").index(0), e)), want, "{s}");
+        }
+    }
+
+    #[test]
+    fn aggregation_rules() {
+        let none = json!({"aggregationRule": {}});
+        assert_eq!(
+            told(|e| aggregation(&none, e)),
+            [
+                "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil"
+            ]
+        );
+        let odd = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]}});
+        assert_eq!(
+            told(|e| aggregation(&odd, e)),
+            [
+                "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"Is\": not a valid selector operator"
+            ]
+        );
     }
 }

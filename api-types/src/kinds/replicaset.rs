@@ -21,11 +21,13 @@ impl Strategy for ReplicaSet {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({"replicas": 0});
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
@@ -39,6 +41,8 @@ impl Strategy for ReplicaSet {
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
         let counts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
         workload::validate_status(new, &counts, errors);
+        let status = new.get("status").unwrap_or(&Value::Null);
+        check::non_negative(status, &["terminatingReplicas"], &Path::new("status"), errors);
     }
 
     fn counts_generations(&self) -> bool {

@@ -39,11 +39,13 @@ impl Strategy for ReplicationController {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({"replicas": 0});
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {

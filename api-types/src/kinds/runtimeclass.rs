@@ -15,8 +15,7 @@ pub struct RuntimeClass;
 
 impl Strategy for RuntimeClass {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let handler = text(object, "handler");
-        errors.invalid_all(&Path::new("handler"), handler, names::dns1123_label(handler));
+        fields::required_name(object, "handler", names::dns1123_label, &Path::new(""), errors);
         if let Some(overhead) = set(object, "overhead") {
             let fixed = json!({"overhead": below(overhead, "podFixed")});
             pod_resources::overhead(&fixed, &Path::new(""), errors);
@@ -55,5 +54,17 @@ fn scheduling(s: &Value, path: &Path, errors: &mut ErrorList) {
         if !seen.insert(["key", "operator", "value", "effect"].map(|f| text(t, f))) {
             errors.duplicate(&path.index(i), t.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_named() {
+        let mut e = ErrorList::new();
+        RuntimeClass.validate(&json!({}), &mut e);
+        assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), ["handler: Required value"]);
     }
 }

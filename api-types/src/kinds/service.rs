@@ -99,12 +99,17 @@ impl Strategy for Service {
         service_spec::validate(object, errors);
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        service_spec::update(new, old, errors);
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        service_spec::new_addresses(object, &Value::Null, errors);
     }
 
-    fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
-        service_spec::status(new, errors);
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        service_spec::update(new, old, errors);
+        service_spec::new_addresses(new, old, errors);
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        service_spec::status(new, old, errors);
     }
 
     fn validate_name(&self, name: &str) -> Vec<String> {

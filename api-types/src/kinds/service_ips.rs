@@ -47,7 +47,7 @@ pub fn validate(spec: &Value, path: &Path, errors: &mut ErrorList) {
             }
             continue;
         }
-        errors.invalid_all(&at.index(i), ip, addresses::ip(ip));
+        errors.invalid_all(&at.index(i), ip, addresses::readable_ip(ip));
     }
     if ips.len() > 2 {
         errors.invalid(&at, shown.clone(), "may only hold up to 2 values");

@@ -58,7 +58,7 @@ pub fn validate(service: &Value, errors: &mut ErrorList) {
     }
     for (i, ip) in texts(spec, "externalIPs").into_iter().enumerate() {
         let at = path.child("externalIPs").index(i);
-        errors.invalid_all(&at, ip, addresses::ip(ip));
+        errors.invalid_all(&at, ip, addresses::readable_ip(ip));
         errors.invalid_all(&at, ip, addresses::reserved(ip));
     }
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -184,8 +184,25 @@ fn source_ranges(spec: &Value, annotations: &Value, path: &Path, errors: &mut Er
     let annotated = texts(spec, "loadBalancerSourceRanges").is_empty();
     for (i, range) in ranges.into_iter().map(str::trim).enumerate() {
         let at = if annotated { at.clone() } else { at.index(i) };
-        errors.invalid_all(&at, range, addresses::cidr(range));
+        let rule = if annotated { addresses::cidr } else { addresses::readable_cidr };
+        errors.invalid_all(&at, range, rule(range));
     }
+}
+
+/// Reasons to refuse addresses and ranges that were not there before.
+pub fn new_addresses(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let (spec, before, path) = (below(new, "spec"), below(old, "spec"), Path::new("spec"));
+    let of = |field| (texts(spec, field), texts(before, field));
+    let (ips, had) = of("externalIPs");
+    addresses::new_ips(&ips, &had, &path.child("externalIPs"), errors);
+    if text(spec, "type") != "ExternalName" {
+        let ips = cluster_ips(spec);
+        let ips: &[&str] = if is_headless(spec) { &[] } else { &ips };
+        addresses::new_ips(ips, &cluster_ips(before), &path.child("clusterIPs"), errors);
+    }
+    let (ranges, had) = of("loadBalancerSourceRanges");
+    let ranges: Vec<&str> = ranges.into_iter().map(str::trim).collect();
+    addresses::new_cidrs(&ranges, &had, &path.child("LoadBalancerSourceRanges"), errors);
 }
 
 fn traffic(spec: &Value, path: &Path, errors: &mut ErrorList) {
@@ -256,7 +273,8 @@ pub fn update(new: &Value, old: &Value, errors: &mut ErrorList) {
 }
 
 /// Reasons to refuse what a load balancer is said to listen at.
-pub fn status(new: &Value, errors: &mut ErrorList) {
+pub fn status(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let had = addresses::of_load_balancer(old);
     let at = Path::new("status").child("loadBalancer").child("ingress");
     let ingress = meta::at(new, &["status", "loadBalancer"]).map_or(&[][..], |l| list(l, "ingress"));
     if !ingress.is_empty() && meta::str_at(new, &["spec", "type"]) != "LoadBalancer" {
@@ -265,7 +283,7 @@ pub fn status(new: &Value, errors: &mut ErrorList) {
     }
     for (i, e) in ingress.iter().enumerate() {
         let (at, ip, host) = (at.index(i), text(e, "ip"), text(e, "hostname"));
-        if !ip.is_empty() {
+        if !ip.is_empty() && !had.contains(&ip) {
             errors.invalid_all(&at.child("ip"), ip, addresses::ip(ip));
         }
         match set_text(e, "ipMode") {

@@ -86,7 +86,7 @@ mod tests {
                 json!({"type": "LoadBalancer", "clusterIP": "10.0.0.01", "clusterIPs": ["10.0.0.01"],
                     "loadBalancerIP": "2001:db8:0::1", "loadBalancerSourceRanges": ["10.0.0.1/8"]}),
                 vec![
-                    "spec.clusterIPs[0]: non-standard IP address \"10.0.0.01\" will be considered invalid in a future Kubernetes release: use \"10.0.0.1\"",
+                    "spec.clusterIPs[0]: non-standard IP address \"10.0.0.01\" is invalid: use \"10.0.0.1\"",
                     "spec.loadBalancerIP: IPv6 address \"2001:db8:0::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
                     "spec.loadBalancerSourceRanges[0]: CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)",
                 ],

@@ -55,12 +55,14 @@ impl Strategy for StatefulSet {
 
     fn prepare_for_create(&self, object: &mut Value) {
         drop_status(object);
+        super::pod_disabled::drop(object, &Value::Null, &["spec", "template", "spec"]);
         object["status"] = json!({"replicas": 0, "availableReplicas": 0});
         drop_max_unavailable(object);
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+        super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
         if meta::at(old, &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]).is_none() {
             drop_max_unavailable(new);
         }
@@ -71,6 +73,7 @@ impl Strategy for StatefulSet {
         let path = Path::new("spec");
         match text(spec, "podManagementPolicy").unwrap_or("") {
             "OrderedReady" | "Parallel" => {}
+            "" => errors.required(&path.child("podManagementPolicy"), ""),
             other => errors.invalid(
                 &path.child("podManagementPolicy"),
                 other,

@@ -44,8 +44,9 @@ impl Strategy for StorageClass {
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        sealed(new, old, &["parameters", "provisioner", "reclaimPolicy"], errors);
-        fields::unchanged(new, old, "volumeBindingMode", &Path::new("volumeBindingMode"), errors);
+        for f in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            fields::unchanged(new, old, f, &Path::new(f), errors);
+        }
     }
 
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {

@@ -147,6 +147,9 @@ pub fn label_selector(s: &LabelSelector, path: &Path, errors: &mut ErrorList) {
             other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
         }
         errors.invalid_all(&path.child("key"), &e.key, names::qualified_name(&e.key));
+        for (i, value) in e.values.iter().flatten().enumerate() {
+            errors.invalid_all(&path.child("values").index(i), value, names::label_value(value));
+        }
     }
 }
 

@@ -21,6 +21,21 @@ use crate::registry::{Owners, Part, UpdateOptions};
 use crate::request::body;
 use crate::request::query::FieldValidation;
 
+/// Marks the pods that a node runs from a file.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const NOT_HERE: &str = "cannot be set for an Ephemeral Container";
+const FORBIDDEN: [&str; 9] = [
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
+
 /// Makes what was sent of the current pod.
 type Change = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
@@ -87,37 +102,67 @@ fn with_containers(current: &Value, sent: &Value) -> Result<Value, Status> {
     let (before, after) = (list(current), list(&new));
     let mut errors = ErrorList::new();
     let path = Path::new("spec").child("ephemeralContainers");
-    for old in &before {
-        if !after.contains(old) {
-            errors.forbidden(
-                &path,
-                format!(
-                    "existing ephemeral containers {:?} may not be changed or removed",
-                    meta::str_at(old, &["name"])
-                ),
-            );
-        }
+    if meta::at(current, &["metadata", "annotations", MIRROR]).is_some() {
+        errors.forbidden(&Path::new(""), "static pods do not support ephemeral containers");
+        return Err(Status::invalid("", "Pod", meta::name(current), &errors));
     }
     validate(&new, &after, &path, &mut errors);
+    for old in &before {
+        let name = meta::str_at(old, &["name"]);
+        match after.iter().find(|c| meta::str_at(c, &["name"]) == name) {
+            None => {
+                let why = format!("existing ephemeral containers {name:?} may not be removed\n");
+                errors.forbidden(&path, why);
+            }
+            Some(now) if now != old => {
+                let why = format!("existing ephemeral containers {name:?} may not be changed\n");
+                errors.forbidden(&path, why);
+            }
+            Some(_) => {}
+        }
+    }
     if errors.is_empty() { Ok(new) } else { Err(Status::invalid("", "Pod", meta::name(current), &errors)) }
 }
 
-/// An ephemeral container must be a valid container beside the others, without ports, probes and resources.
+/// An ephemeral container must be a valid container beside the others, and nothing that the pod relies on.
 fn validate(pod: &Value, containers: &[Value], path: &Path, errors: &mut ErrorList) {
-    const FORBIDDEN: [&str; 6] =
-        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"];
+    let named = |field: &str, name: &str| {
+        let all = meta::at(pod, &["spec", field]).and_then(Value::as_array);
+        all.into_iter().flatten().any(|c| meta::str_at(c, &["name"]) == name)
+    };
+    judge(pod, containers, path, errors);
     for (i, c) in containers.iter().enumerate() {
-        for field in FORBIDDEN.iter().filter(|f| c.get(**f).is_some()) {
-            errors.forbidden(&path.index(i).child(field), "cannot be set for an Ephemeral Container");
+        let (image, target) = (meta::str_at(c, &["image"]), meta::str_at(c, &["targetContainerName"]));
+        if image.trim() != image {
+            let why = "must not have leading or trailing whitespace";
+            errors.invalid(&path.index(i).child("image"), image, why);
+        }
+        if !target.is_empty() && !named("containers", target) && !named("initContainers", target) {
+            errors.not_found(&path.index(i).child("targetContainerName"), target);
+        }
+        let empty = |v: &Value| v.is_null() || v.as_object().is_some_and(serde_json::Map::is_empty);
+        for field in FORBIDDEN.iter().filter(|f| c.get(**f).is_some_and(|v| !empty(v))) {
+            errors.forbidden(&path.index(i).child(field), NOT_HERE);
+        }
+        let mounts = c.get("volumeMounts").and_then(Value::as_array);
+        for (j, m) in mounts.into_iter().flatten().enumerate() {
+            for field in ["subPath", "subPathExpr"].iter().filter(|f| !meta::str_at(m, &[f]).is_empty()) {
+                errors.forbidden(&path.index(i).child("volumeMounts").index(j).child(field), NOT_HERE);
+            }
         }
     }
+}
+
+fn judge(pod: &Value, containers: &[Value], path: &Path, errors: &mut ErrorList) {
     // Judged as one more ordinary container: names, images, mounts.
     let mut spec = pod["spec"].clone();
     let own = spec["containers"].as_array().map_or(0, Vec::len);
     if let Some(all) = spec["containers"].as_array_mut() {
         all.extend(containers.iter().cloned().map(|mut c| {
             if let Value::Object(m) = &mut c {
-                m.remove("targetContainerName");
+                for field in FORBIDDEN.iter().chain(&["targetContainerName"]) {
+                    m.remove(*field);
+                }
             }
             c
         }));
@@ -154,7 +199,12 @@ mod tests {
         assert_eq!(one["spec"]["ephemeralContainers"][0]["imagePullPolicy"], "Always");
         assert_eq!(one["spec"]["containers"].as_array().unwrap().len(), 1);
         let e = with_containers(&one, &pod(json!([]))).unwrap_err();
-        assert!(e.message.contains("may not be changed or removed"), "{e}");
+        assert!(e.message.ends_with("existing ephemeral containers \"d\" may not be removed\n"), "{e}");
+        let other = with_containers(&one, &pod(json!([{"name": "d", "image": "y"}]))).unwrap_err();
+        assert!(
+            other.message.ends_with("existing ephemeral containers \"d\" may not be changed\n"),
+            "{other}"
+        );
     }
 
     #[test]
@@ -162,12 +212,36 @@ mod tests {
         let e = with_containers(&pod(json!([])), &pod(json!([{"name": "a"}]))).unwrap_err();
         assert!(e.message.contains("spec.ephemeralContainers[0].name: Duplicate value"), "{e}");
         assert!(e.message.contains("spec.ephemeralContainers[0].image: Required value"), "{e}");
-        let probed = pod(json!([{"name": "d", "image": "x", "livenessProbe": {}}]));
-        assert!(
-            with_containers(&pod(json!([])), &probed)
-                .unwrap_err()
-                .message
-                .contains("livenessProbe: Forbidden")
-        );
+        for (extra, want) in [
+            (
+                json!({"livenessProbe": {"exec": {}}}),
+                "livenessProbe: Forbidden: cannot be set for an Ephemeral Container",
+            ),
+            (
+                json!({"resources": {"limits": {"cpu": "1"}}}),
+                "resources: Forbidden: cannot be set for an Ephemeral Container",
+            ),
+            (
+                json!({"restartPolicy": "Always"}),
+                "restartPolicy: Forbidden: cannot be set for an Ephemeral Container",
+            ),
+            (json!({"targetContainerName": "b"}), "targetContainerName: Not found: \"b\""),
+            (
+                json!({"image": " x"}),
+                "image: Invalid value: \" x\": must not have leading or trailing whitespace",
+            ),
+        ] {
+            let mut container = json!({"name": "d", "image": "x"});
+            for (k, v) in extra.as_object().unwrap() {
+                container[k] = v.clone();
+            }
+            let e = with_containers(&pod(json!([])), &pod(json!([container]))).unwrap_err();
+            let want = format!("Pod \"p\" is invalid: spec.ephemeralContainers[0].{want}");
+            assert_eq!(e.message, want);
+        }
+        let mut fixed = pod(json!([]));
+        fixed["metadata"]["annotations"] = json!({MIRROR: "x"});
+        let e = with_containers(&fixed, &pod(json!([{"name": "d", "image": "x"}]))).unwrap_err();
+        assert!(e.message.contains("Forbidden: static pods do not support ephemeral containers"), "{e}");
     }
 }

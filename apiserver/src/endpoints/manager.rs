@@ -1,34 +1,20 @@
 //! The name that a write's fields are owned under: `?fieldManager=`, or the program in `User-Agent`.
 
-use api_types::field::Path;
+use api_types::field::{ErrorList, Path};
+use api_types::kinds::object_meta::{MAX_MANAGER, is_print, manager};
 use api_types::status::Status;
 
 use crate::request::query::{Query, invalid_options};
 
-/// The longest name, in bytes.
-const MAX_NAME: usize = 128;
-
-/// As Go's `unicode.IsPrint`.
-fn is_print(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().count() == 1
-}
-
 /// The manager behind a request with these `options`.
 pub fn of(query: &Query, options: &str, user_agent: &str) -> Result<String, Status> {
     let Some(name) = query.get("fieldManager") else { return Ok(program(user_agent)) };
-    let path = Path::new("fieldManager");
-    let bad = name.char_indices().find(|(_, c)| !is_print(*c));
-    if name.len() <= MAX_NAME && bad.is_none() {
+    let mut errors = ErrorList::new();
+    manager(name, &Path::new("fieldManager"), &mut errors);
+    if errors.is_empty() {
         return Ok(name.to_owned());
     }
-    Err(invalid_options(options, |e| {
-        if name.len() > MAX_NAME {
-            e.too_long(&path, MAX_NAME);
-        }
-        for (at, c) in name.char_indices().filter(|(_, c)| !is_print(*c)) {
-            e.invalid(&path, name, format!("invalid character U+{:04X} (at position {at})", u32::from(c)));
-        }
-    }))
+    Err(invalid_options(options, |e| *e = errors))
 }
 
 /// Only an apply may force.
@@ -55,7 +41,7 @@ pub fn required(query: &Query) -> Result<(), Status> {
 fn program(user_agent: &str) -> String {
     let mut out = String::new();
     for c in user_agent.split('/').next().unwrap_or("").chars().filter(|c| is_print(*c)) {
-        if out.len() + c.len_utf8() > MAX_NAME {
+        if out.len() + c.len_utf8() > MAX_MANAGER {
             break;
         }
         out.push(c);
@@ -89,7 +75,7 @@ mod tests {
         }
         let e = of(&Query::parse(Some(&format!("fieldManager={long}"))), "UpdateOptions", "").unwrap_err();
         assert!(e.message.ends_with("fieldManager: Too long: may not be more than 128 bytes"), "{e}");
-        assert_eq!(of(&Query::default(), "", &long).unwrap().len(), MAX_NAME);
+        assert_eq!(of(&Query::default(), "", &long).unwrap().len(), MAX_MANAGER);
     }
 
     #[test]

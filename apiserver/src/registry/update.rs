@@ -261,6 +261,8 @@ impl Swap {
 /// Metadata that only the system writes.
 fn keep_system_fields(new: &mut Value, old: &Value) {
     let m = meta::metadata_mut(new);
+    let deleting = meta::is_deleting(old);
+    let graceful = deleting && meta::at(old, &["metadata", "deletionGracePeriodSeconds"]).is_some();
     for f in [
         "uid",
         "creationTimestamp",
@@ -269,6 +271,15 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
         "generation",
         "selfLink",
     ] {
+        // What an update says of a deletion that is not under way, or of its time, is refused by validation.
+        let said = match f {
+            "deletionTimestamp" => !deleting,
+            "deletionGracePeriodSeconds" => !graceful || m.contains_key(f),
+            _ => false,
+        };
+        if said {
+            continue;
+        }
         match meta::at(old, &["metadata", f]) {
             Some(v) => m.insert(f.into(), v.clone()),
             None => m.remove(f),

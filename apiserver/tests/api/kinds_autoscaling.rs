@@ -30,6 +30,18 @@ async fn autoscalers() {
             json!({"spec": {"minReplicas": 6}}),
             bad("spec.maxReplicas: Invalid value: 5: must be greater than or equal to `minReplicas`"),
         ),
+        (
+            json!({"spec": {"minReplicas": null, "maxReplicas": -1}}),
+            bad(
+                "[spec.maxReplicas: Invalid value: -1: must be greater than or equal to 1, spec.maxReplicas: Invalid value: -1: must be greater than or equal to `minReplicas`]",
+            ),
+        ),
+        (
+            json!({"spec": {"maxReplicas": 0}}),
+            bad(
+                "[spec.maxReplicas: Required value: must be set and greater than 0, spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`]",
+            ),
+        ),
         (json!({"spec": {"scaleTargetRef": {"name": ""}}}), bad("spec.scaleTargetRef.name: Required value")),
         (
             json!({"spec": {"scaleTargetRef": {"kind": "a/b"}}}),

@@ -174,7 +174,7 @@ async fn a_suspended_job_may_be_planned_anew() {
     let image = json!({"spec": {"template": {"spec": {"serviceAccountName": "x"}}}});
     let told = api.patch(&path, MERGE, &image).await.refused(422, "Invalid");
     assert!(
-        told.contains("spec.template: Invalid value: {") && told.ends_with("field is immutable"),
+        told.contains("spec.template.spec: Invalid value: {") && told.ends_with("field is immutable"),
         "{told}"
     );
     // Pods that are still there keep the plan as it is.
@@ -228,7 +228,7 @@ async fn the_status_of_a_job_keeps_its_promises() {
         (
             json!({"conditions": [is("SuccessCriteriaMet"), is("Complete")], "startTime": "2026-01-02T00:00:00Z",
                 "completionTime": "2026-01-01T00:00:00Z"}),
-            "status.completionTime: Invalid value: \"2026-01-01T00:00:00Z\": completionTime cannot be set before startTime",
+            "status.completionTime: Invalid value: \"2026-01-01T00:00:00Z\": must be equal to or after `startTime`",
         ),
         (
             json!({"completedIndexes": "0"}),
@@ -255,6 +255,18 @@ async fn the_status_of_a_job_keeps_its_promises() {
             "status.succeeded: Invalid value: 0: cannot decrease the succeeded counter",
         ),
         (json!({"active": 1}), "status.active: Invalid value: 1: active>0 is invalid for finished job"),
+        (
+            json!({"completionTime": "2026-01-01T00:02:00Z"}),
+            "status.completionTime: Invalid value: \"2026-01-01T00:02:00Z\": field is immutable",
+        ),
+        (
+            json!({"startTime": "2026-01-01T00:00:01Z"}),
+            "status.startTime: Invalid value: \"2026-01-01T00:00:01Z\": field is immutable for unsuspended job once set",
+        ),
+        (
+            json!({"uncountedTerminatedPods": {"failed": ["a"]}}),
+            "status.uncountedTerminatedPods: Invalid value: {\"failed\":[\"a\"]}: must be empty for finished job",
+        ),
     ] {
         let told = api.patch(&path, MERGE, &json!({"status": status})).await.refused(422, "Invalid");
         assert_eq!(told, format!("Job.batch \"p\" is invalid: {message}"));

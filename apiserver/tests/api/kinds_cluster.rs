@@ -79,7 +79,7 @@ async fn endpoint_slices() {
             ),
             (
                 json!({"endpoints": [{"addresses": ["2001:db8::1"]}]}),
-                "EndpointSlice.discovery.k8s.io \"e\" is invalid: endpoints[0].addresses[0]: Invalid value: \"2001:db8::1\": must be an IPv4 address",
+                "EndpointSlice.discovery.k8s.io \"e\" is invalid: endpoints[0].addresses: Invalid value: \"2001:db8::1\": must be an IPv4 address",
             ),
             (
                 json!({"ports": [{"name": "a"}, {"name": "a"}]}),

@@ -132,7 +132,7 @@ async fn network_policies() {
             ),
             (
                 json!({"spec": {"egress": [{"ports": [{"port": 80, "endPort": 79}]}]}}),
-                "NetworkPolicy.networking.k8s.io \"p\" is invalid: spec.egress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`",
+                "NetworkPolicy.networking.k8s.io \"p\" is invalid: spec.egress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
             ),
             (
                 json!({"spec": {"policyTypes": ["Other"]}}),
@@ -145,11 +145,17 @@ async fn network_policies() {
     kind.check(&api).await;
     let vague = json!({"metadata": {"name": "vague"}, "spec": {"ingress": [
         {"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}]}});
-    let reply = api.post(kind.path, &vague).await;
+    assert_eq!(
+        api.post(kind.path, &vague).await.refused(422, "Invalid"),
+        "NetworkPolicy.networking.k8s.io \"vague\" is invalid: spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length"
+    );
+    let long = json!({"metadata": {"name": "long"}, "spec": {"ingress": [
+        {"from": [{"ipBlock": {"cidr": "2001:DB8::/64"}}]}]}});
+    let reply = api.post(kind.path, &long).await;
     assert_eq!(
         reply.warnings(),
         [
-            "299 - \"spec.ingress[0].from[0].ipBlock.cidr: CIDR value \\\"10.0.0.1/8\\\" is ambiguous in this context (should be \\\"10.0.0.0/8\\\" or \\\"10.0.0.1/32\\\"?)\""
+            "299 - \"spec.ingress[0].from[0].ipBlock.cidr: IPv6 CIDR value \\\"2001:DB8::/64\\\" should be in RFC 5952 canonical format (\\\"2001:db8::/64\\\")\""
         ]
     );
     reply.created();

@@ -42,15 +42,15 @@ async fn storage_classes() {
         sealed: vec![
             (
                 json!({"parameters": {"a": "c"}}),
-                "StorageClass.storage.k8s.io \"fast\" is invalid: parameters: Forbidden: updates to parameters are forbidden.",
+                "StorageClass.storage.k8s.io \"fast\" is invalid: parameters: Invalid value: {\"a\":\"c\"}: field is immutable",
             ),
             (
                 json!({"provisioner": "other"}),
-                "StorageClass.storage.k8s.io \"fast\" is invalid: provisioner: Forbidden: updates to provisioner are forbidden.",
+                "StorageClass.storage.k8s.io \"fast\" is invalid: provisioner: Invalid value: \"other\": field is immutable",
             ),
             (
                 json!({"reclaimPolicy": "Retain"}),
-                "StorageClass.storage.k8s.io \"fast\" is invalid: reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden.",
+                "StorageClass.storage.k8s.io \"fast\" is invalid: reclaimPolicy: Invalid value: \"Retain\": field is immutable",
             ),
             (
                 json!({"volumeBindingMode": "WaitForFirstConsumer"}),

@@ -184,12 +184,12 @@ async fn a_version_that_is_going_away() {
     let api = Api::start().await;
     let path = format!("{CORE}/endpoints");
     let going = header("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
-    let object = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "010.0.0.1"}]}]});
-    let zeros = header(
-        "subsets[0].addresses[0].ip: non-standard IP address \"010.0.0.1\" will be considered invalid in a future Kubernetes release: use \"10.0.0.1\"",
+    let object = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "2001:DB8::1"}]}]});
+    let spelt = header(
+        "subsets[0].addresses[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
     );
     let reply = api.post(&path, &object).await;
-    assert_eq!(reply.warnings(), [going.clone(), zeros]);
+    assert_eq!(reply.warnings(), [going.clone(), spelt]);
     reply.created();
     for (method, path) in [
         (Method::GET, format!("{path}/e")),

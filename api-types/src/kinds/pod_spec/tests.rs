@@ -171,7 +171,7 @@ fn containers_and_what_is_done_to_them() {
             with(json!({"restartPolicyRules": [{"action": "x"}]})),
             vec![
                 "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
-                "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"x\": supported values: \"Restart\"",
+                "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"x\": supported values: \"Restart\", \"RestartAllContainers\"",
                 "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
             ],
         ),

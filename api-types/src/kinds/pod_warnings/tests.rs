@@ -81,7 +81,7 @@ fn each_oddity_of_a_spec_is_told() {
         ),
         (
             json!({"hostAliases": [{"ip": "01.1.1.1"}]}),
-            "spec.hostAliases[0].ip: non-standard IP address \"01.1.1.1\" will be considered invalid in a future Kubernetes release: use \"1.1.1.1\"",
+            "spec.hostAliases[0].ip: non-standard IP address \"01.1.1.1\" is invalid: use \"1.1.1.1\"",
         ),
         (
             json!({"dnsConfig": {"nameservers": ["2001:DB8::1"]}}),

@@ -10,6 +10,7 @@ fn errors(spec: &Value) -> Vec<String> {
     Service.default(&mut o);
     let mut e = ErrorList::new();
     validate(&o, &mut e);
+    new_addresses(&o, &Value::Null, &mut e);
     e.0.iter().map(ToString::to_string).collect()
 }
 
@@ -167,7 +168,27 @@ fn statuses() {
         ),
     ] {
         let mut e = ErrorList::new();
-        status(&json!({"spec": {"type": kind}, "status": {"loadBalancer": {"ingress": [ingress]}}}), &mut e);
+        status(
+            &json!({"spec": {"type": kind}, "status": {"loadBalancer": {"ingress": [ingress]}}}),
+            &Value::Null,
+            &mut e,
+        );
         assert_eq!(e.0.iter().map(ToString::to_string).collect::<Vec<_>>(), want, "{ingress}");
     }
+}
+
+#[test]
+fn addresses_that_read_in_two_ways_may_only_stay() {
+    let spec = json!({"type": "LoadBalancer", "clusterIP": "010.0.0.1", "clusterIPs": ["010.0.0.1"],
+        "externalIPs": ["::ffff:1.2.3.4"], "loadBalancerSourceRanges": ["10.0.0.1/8", "10.0.0.0/08"]});
+    let want = [
+        "spec.externalIPs[0]: Invalid value: \"::ffff:1.2.3.4\": must not be an IPv4-mapped IPv6 address",
+        "spec.clusterIPs[0]: Invalid value: \"010.0.0.1\": must not have leading 0s",
+        "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length",
+        "spec.LoadBalancerSourceRanges[1]: Invalid value: \"10.0.0.0/08\": must not have leading 0s in IP or prefix length",
+    ];
+    assert_eq!(errors(&spec), want);
+    let (service, mut e) = (json!({"spec": spec}), ErrorList::new());
+    new_addresses(&service, &service, &mut e);
+    assert_eq!(e, ErrorList::new());
 }
