@@ -84,7 +84,7 @@ async fn what_a_resize_may_not_do() {
         ),
         (
             json!({"containers": resources(json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}, "claims": [{"name": "x"}]}))}),
-            "spec: Forbidden: only cpu and memory resources are mutable",
+            "[spec.containers[0].resources.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims which is empty, spec: Forbidden: only cpu and memory resources are mutable]",
         ),
         (
             json!({"resources": {"requests": {"cpu": "1", "hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "2Mi"}}}),
