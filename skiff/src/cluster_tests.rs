@@ -172,8 +172,14 @@ async fn tokens_that_nobody_uses_are_cleaned_up() {
     let review = cluster.create(&reviews, json!({"metadata": {}, "spec": {"token": token}})).await;
     let error = review.status.unwrap().error.unwrap();
     assert!(error.contains("has been marked invalid"), "{error}");
-    // The attempt is a use of today: whoever it was has the time to object. It and the mark are of long ago now.
-    let labels = json!({invalid_since: "2026-01-02", "kubernetes.io/legacy-token-last-used": "2026-01-02"});
+    // The attempt is a use of today: whoever it was has the time to object. It and the mark are of long ago now; it is
+    // written down behind the answer, and must not come after this.
+    let last_used = "kubernetes.io/legacy-token-last-used";
+    let is_used = |secret: &Secret| {
+        secret.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(last_used))
+    };
+    until(&secrets, "given", is_used).await;
+    let labels = json!({invalid_since: "2026-01-02", last_used: "2026-01-02"});
     let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
     secrets.patch("given", &PatchParams::default(), &patch).await.unwrap();
     until_gone(&secrets, "given").await;
