@@ -40,6 +40,7 @@ pub async fn convert(response: Response<Body>) -> Response<Body> {
         return response;
     }
     let (mut parts, body) = response.into_parts();
+    // It is in memory already, as a whole: a bound here would only cut it off.
     let text = match axum::body::to_bytes(body, usize::MAX).await {
         Ok(bytes) => serde_json::from_slice::<Value>(&bytes)
             .map_err(|e| Status::internal(format!("reading the answer: {e}")))
