@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::pod::resources::{self, PodLimits, Qos};
 use crate::pod::spec;
+use crate::process::ProcessId;
 
 /// A cgroup that could not be made or changed.
 #[derive(Debug, thiserror::Error)]
@@ -182,10 +183,15 @@ impl Cgroupfs {
         self.path(resources::qos_class(&spec::spec(pod)), spec::uid(pod))
     }
 
-    /// Removes everything below our root: nothing of ours may run any more.
-    pub fn remove_all(&self) {
-        for hierarchy in self.hierarchies() {
-            remove_tree(&hierarchy.join(&self.root));
+    /// Ends what still runs below our root and removes it. A runtime that is stopped while it starts something knows
+    /// nothing of it afterwards: what it was starting is found here only.
+    pub async fn remove_all(&self) {
+        for root in self.hierarchies().into_iter().map(|hierarchy| hierarchy.join(&self.root)) {
+            for process in processes_below(&root) {
+                tracing::debug!(pid = process.pid, cgroup = %root.display(), "ending a left-over process");
+                process.kill().await;
+            }
+            remove_tree(&root);
         }
     }
 }
@@ -222,6 +228,17 @@ impl PodCgroups for Cgroupfs {
             }
         }
     }
+}
+
+/// Processes of a cgroup and of those below it.
+fn processes_below(dir: &Path) -> Vec<ProcessId> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let below =
+        entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut processes: Vec<_> = below.flat_map(|entry| processes_below(&entry.path())).collect();
+    let own = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    processes.extend(own.lines().filter_map(|pid| ProcessId::of(pid.parse().ok()?)));
+    processes
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {
@@ -280,5 +297,30 @@ mod tests {
         std::fs::remove_dir_all(dir.path().join("kubepods")).unwrap();
         let failed = v2.change(&pod, &more).unwrap_err().to_string();
         assert!(failed.contains("failed to set") && failed.contains("cpu.weight"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_is_ended() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: only root makes cgroups");
+            return;
+        }
+        let root = format!("skiff-test-{}", std::process::id());
+        let cgroups = Cgroupfs::new(&root);
+        let Some(dir) =
+            cgroups.hierarchies().into_iter().map(|dir| dir.join(&root).join("besteffort")).next()
+        else {
+            println!("skipped: no cgroups are mounted");
+            return;
+        };
+        if let Err(error) = std::fs::create_dir_all(&dir) {
+            println!("skipped: {} cannot be made: {error}", dir.display());
+            return;
+        }
+        let mut sleeper = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(dir.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        cgroups.remove_all().await;
+        assert!(!dir.exists(), "{} is left", dir.display());
+        assert!(!sleeper.wait().unwrap().success());
     }
 }

@@ -24,6 +24,7 @@ pub mod node;
 pub mod objects;
 pub mod pod;
 pub mod probes;
+pub mod process;
 pub mod runtime;
 pub mod server;
 pub mod volumes;

@@ -35,7 +35,7 @@ pub async fn shutdown_all(config: &Config) -> Result<(), AgentError> {
         mounts::unmount_below(&config.data_dir.join("containerd"));
     }
     crate::volumes::remove_dir(&config.data_dir.join("pods"));
-    Cgroupfs::new(&config.cgroup_root).remove_all();
+    Cgroupfs::new(&config.cgroup_root).remove_all().await;
     cleanup::remove(&config.bridge, &config.data_dir.join("cni")).await;
     Ok(())
 }

@@ -18,6 +18,7 @@ use super::containerd_config::{self, ConfigInput, MissingProgram, Programs};
 use super::cri::CriRuntime;
 use crate::config::Config;
 use crate::images::pause;
+use crate::process::ProcessId;
 
 /// Why containerd is not there.
 #[derive(Debug, thiserror::Error)]
@@ -65,28 +66,6 @@ pub struct Containerd {
     root: PathBuf,
     state: PathBuf,
     cni_conf: PathBuf,
-}
-
-/// A process known by pid and start time, so that a reused pid is not taken for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ProcessId {
-    pid: i32,
-    start: u64,
-}
-
-impl ProcessId {
-    fn of(pid: i32) -> Option<ProcessId> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let rest = stat.rsplit_once(')')?.1;
-        let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(ProcessId { pid, start })
-    }
-
-    fn alive(self) -> bool {
-        ProcessId::of(self.pid) == Some(self)
-    }
 }
 
 impl Containerd {
@@ -139,7 +118,7 @@ impl Containerd {
                 return self.wait_ready().await;
             }
             tracing::info!(pid = process.pid, "containerd's configuration changed, restarting it");
-            end(process, Duration::from_secs(10)).await;
+            process.end(Duration::from_secs(10)).await;
         }
         write(&self.config_file(), &text)?;
         self.spawn()?;
@@ -249,11 +228,11 @@ impl Containerd {
     /// Ends containerd and whatever shims are left of it.
     pub async fn stop(&self) {
         if let Some(process) = self.running() {
-            end(process, Duration::from_secs(10)).await;
+            process.end(Duration::from_secs(10)).await;
         }
         for shim in shims_of(&self.socket()) {
             tracing::debug!(pid = shim.pid, "ending a left-over shim");
-            end(shim, Duration::from_secs(1)).await;
+            shim.end(Duration::from_secs(1)).await;
         }
         match std::fs::remove_file(self.pid_file()) {
             Ok(()) => {}
@@ -283,43 +262,10 @@ fn shims_of(socket: &Path) -> Vec<ProcessId> {
         .collect()
 }
 
-/// SIGTERM, after `grace` SIGKILL; returns when the process is gone.
-async fn end(process: ProcessId, grace: Duration) {
-    use nix::sys::signal::{Signal, kill};
-    for (signal, wait) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, Duration::from_secs(5))] {
-        if !process.alive() {
-            return;
-        }
-        if let Err(error) = kill(nix::unistd::Pid::from_raw(process.pid), signal) {
-            tracing::debug!(pid = process.pid, %error, "cannot signal");
-        }
-        let gone = async {
-            while process.alive() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(wait, gone).await.is_ok() {
-            return;
-        }
-    }
-}
-
 fn create_dir(path: &Path) -> Result<(), ContainerdError> {
     std::fs::create_dir_all(path).map_err(|source| ContainerdError::Write { path: path.to_owned(), source })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ContainerdError> {
     std::fs::write(path, text).map_err(|source| ContainerdError::Write { path: path.to_owned(), source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_pid_and_start_time() {
-        let me = ProcessId::of(std::process::id() as i32).unwrap();
-        assert!(me.alive());
-        assert!(!ProcessId { start: me.start + 1, ..me }.alive());
-    }
 }
