@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::fields::{self, int, list, required, set, set_text, text};
 use super::pod_spec::one_of;
 use super::pod_volumes::Volumes;
-use super::{pod_env, pod_handlers, pod_mounts, pod_resources, pod_security, typed};
+use super::{pod_env, pod_handlers, pod_mounts, pod_resources, pod_security};
 use crate::field::{ErrorList, Path};
 use crate::names;
 
@@ -71,7 +71,7 @@ fn common(c: &Value, spec: &Value, known: Known<'_>, path: &Path, errors: &mut E
     ports(list(c, "ports"), &path.child("ports"), errors);
     pod_env::validate(c, path, errors);
     pod_env::files_are_in_empty_dirs(spec, c, path, errors);
-    pod_mounts::validate(&typed(Some(c)), known.volumes, path, errors);
+    pod_mounts::validate(c, known.volumes, path, errors);
     let policies = ["Always", "IfNotPresent", "Never"];
     one_of(set_text(c, "imagePullPolicy"), &policies, &path.child("imagePullPolicy"), errors);
     if let Some(r) = set(c, "resources") {

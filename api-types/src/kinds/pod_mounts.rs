@@ -2,80 +2,82 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1 as core;
+use serde_json::Value;
 
+use super::fields::{below, flag, list, set_text, text};
 use super::pod_volumes::Volumes;
 use super::volume_sources::descending;
 use crate::field::{ErrorList, Path};
 
 /// Reasons to refuse the mounts and devices of a container at `path`.
-pub fn validate(c: &core::Container, volumes: &Volumes, path: &Path, errors: &mut ErrorList) {
+pub fn validate(c: &Value, volumes: &Volumes, path: &Path, errors: &mut ErrorList) {
     mounts(c, volumes, &path.child("volumeMounts"), errors);
     devices(c, volumes, &path.child("volumeDevices"), errors);
 }
 
-fn mounts(c: &core::Container, volumes: &Volumes, list: &Path, errors: &mut ErrorList) {
-    let devices = c.volume_devices.as_deref().unwrap_or_default();
+fn mounts(c: &Value, volumes: &Volumes, at: &Path, errors: &mut ErrorList) {
+    let devices = list(c, "volumeDevices");
     let mut points = HashSet::new();
-    for (i, m) in c.volume_mounts.iter().flatten().enumerate() {
-        let path = list.index(i);
-        if m.name.is_empty() {
+    for (i, m) in list(c, "volumeMounts").iter().enumerate() {
+        let path = at.index(i);
+        let (name, point) = (text(m, "name"), text(m, "mountPath"));
+        if name.is_empty() {
             errors.required(&path.child("name"), "");
         }
-        if !volumes.contains_key(&m.name) {
-            errors.not_found(&path.child("name"), m.name.as_str());
+        if !volumes.contains_key(name) {
+            errors.not_found(&path.child("name"), name);
         }
-        if m.mount_path.is_empty() {
+        if point.is_empty() {
             errors.required(&path.child("mountPath"), "");
         }
-        if !points.insert(&m.mount_path) {
-            errors.invalid(&path.child("mountPath"), m.mount_path.as_str(), "must be unique");
+        if !points.insert(point) {
+            errors.invalid(&path.child("mountPath"), point, "must be unique");
         }
-        if devices.iter().any(|d| d.name == m.name) {
+        if devices.iter().any(|d| text(d, "name") == name) {
             let why = "must not already exist in volumeDevices";
-            errors.invalid(&path.child("name"), m.name.as_str(), why);
+            errors.invalid(&path.child("name"), name, why);
         }
-        if devices.iter().any(|d| d.device_path == m.mount_path) {
+        if devices.iter().any(|d| text(d, "devicePath") == point) {
             let why = "must not already exist as a path in volumeDevices";
-            errors.invalid(&path.child("mountPath"), m.mount_path.as_str(), why);
+            errors.invalid(&path.child("mountPath"), point, why);
         }
         // Upstream names the list below, not the mount.
-        let sub_path = m.sub_path.as_deref().unwrap_or("");
+        let sub_path = text(m, "subPath");
         if !sub_path.is_empty() {
-            descending(sub_path, &list.child("subPath"), errors);
+            descending(sub_path, &at.child("subPath"), errors);
         }
-        if let Some(expression) = m.sub_path_expr.as_deref().filter(|e| !e.is_empty()) {
+        if let Some(expression) = set_text(m, "subPathExpr").filter(|e| !e.is_empty()) {
             if !sub_path.is_empty() {
                 let why = "subPathExpr and subPath are mutually exclusive";
                 errors.invalid(&path.child("subPathExpr"), expression, why);
             }
-            descending(expression, &list.child("subPathExpr"), errors);
+            descending(expression, &at.child("subPathExpr"), errors);
         }
-        propagation(m, c, &list.child("mountPropagation"), errors);
-        recursive(m, &list.child("recursiveReadOnly"), errors);
+        propagation(m, c, &at.child("mountPropagation"), errors);
+        recursive(m, &at.child("recursiveReadOnly"), errors);
     }
 }
 
-fn propagation(m: &core::VolumeMount, c: &core::Container, path: &Path, errors: &mut ErrorList) {
-    let Some(p) = m.mount_propagation.as_deref() else { return };
+fn propagation(m: &Value, c: &Value, path: &Path, errors: &mut ErrorList) {
+    let Some(p) = set_text(m, "mountPropagation") else { return };
     let supported = ["Bidirectional", "HostToContainer", "None"];
     if !supported.contains(&p) {
         errors.not_supported(path, p, &supported);
     }
-    let privileged = c.security_context.as_ref().and_then(|s| s.privileged) == Some(true);
+    let privileged = flag(below(c, "securityContext"), "privileged");
     if p == "Bidirectional" && !privileged {
         errors.forbidden(path, "Bidirectional mount propagation is available only to privileged containers");
     }
 }
 
-fn recursive(m: &core::VolumeMount, path: &Path, errors: &mut ErrorList) {
-    match m.recursive_read_only.as_deref() {
+fn recursive(m: &Value, path: &Path, errors: &mut ErrorList) {
+    match set_text(m, "recursiveReadOnly") {
         None | Some("Disabled") => {}
         Some("Enabled" | "IfPossible") => {
-            if m.read_only != Some(true) {
+            if !flag(m, "readOnly") {
                 errors.forbidden(path, "may only be specified when readOnly is true");
             }
-            if m.mount_propagation.as_deref().is_some_and(|p| p != "None") {
+            if set_text(m, "mountPropagation").is_some_and(|p| p != "None") {
                 errors
                     .forbidden(path, "may only be specified when mountPropagation is None or not specified");
             }
@@ -84,27 +86,27 @@ fn recursive(m: &core::VolumeMount, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn devices(c: &core::Container, volumes: &Volumes, list: &Path, errors: &mut ErrorList) {
-    let mounts = c.volume_mounts.as_deref().unwrap_or_default();
+fn devices(c: &Value, volumes: &Volumes, at: &Path, errors: &mut ErrorList) {
+    let mounts = list(c, "volumeMounts");
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
-    for (i, d) in c.volume_devices.iter().flatten().enumerate() {
-        let path = list.index(i);
-        let (name, at) = (d.name.as_str(), path.child("name"));
+    for (i, d) in list(c, "volumeDevices").iter().enumerate() {
+        let path = at.index(i);
+        let (name, at_name) = (text(d, "name"), path.child("name"));
         if name.is_empty() {
-            errors.required(&at, "");
+            errors.required(&at_name, "");
         } else if !names.insert(name) {
-            errors.invalid(&at, name, "must be unique");
+            errors.invalid(&at_name, name, "must be unique");
         }
         match volumes.get(name) {
             Some(true) => {}
             Some(false) => errors.invalid(
-                &at,
+                &at_name,
                 name,
                 "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
             ),
-            None => errors.not_found(&at, name),
+            None => errors.not_found(&at_name, name),
         }
-        let (place, at_path) = (d.device_path.as_str(), path.child("devicePath"));
+        let (place, at_path) = (text(d, "devicePath"), path.child("devicePath"));
         if place.is_empty() {
             errors.required(&at_path, "");
         }
@@ -116,10 +118,10 @@ fn devices(c: &core::Container, volumes: &Volumes, list: &Path, errors: &mut Err
         } else {
             paths.insert(place);
         }
-        if mounts.iter().any(|m| m.name == name) {
-            errors.invalid(&at, name, "must not already exist in volumeMounts");
+        if mounts.iter().any(|m| text(m, "name") == name) {
+            errors.invalid(&at_name, name, "must not already exist in volumeMounts");
         }
-        if mounts.iter().any(|m| m.mount_path == place) {
+        if mounts.iter().any(|m| text(m, "mountPath") == place) {
             errors.invalid(&at_path, place, "must not already exist as a path in volumeMounts");
         }
     }

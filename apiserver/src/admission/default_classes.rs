@@ -6,7 +6,7 @@ use api_types::status::Status;
 use serde_json::Value;
 
 use super::cached;
-use crate::registry::{Registry, parse_stored};
+use crate::registry::{Registry, parsed};
 
 /// The class that one of these annotations marks; the newest, should there be several, and of those made in the same
 /// second the first by name.
@@ -19,15 +19,15 @@ pub(super) fn default_class(
     let Some(kind) = catalog::by_resource(group, "v1", plural) else { return Ok(None) };
     let mut best: Option<(String, String)> = None;
     for class in cached(registry, kind, "")? {
-        let class = parse_stored(&class.bytes)?;
-        let marked = |a: &&str| meta::str_at(&class, &["metadata", "annotations", *a]) == "true";
+        let class = parsed(&class)?;
+        let marked = |a: &&str| meta::str_at(class, &["metadata", "annotations", *a]) == "true";
         if !annotations.iter().any(marked) {
             continue;
         }
         // Times as the API writes them are in order as texts.
-        let made = meta::field(&class, "creationTimestamp").to_owned();
+        let made = meta::field(class, "creationTimestamp").to_owned();
         if best.as_ref().is_none_or(|(newest, _)| made > *newest) {
-            best = Some((made, meta::name(&class).to_owned()));
+            best = Some((made, meta::name(class).to_owned()));
         }
     }
     Ok(best.map(|(_, name)| name))

@@ -2,6 +2,7 @@
 //! may ask for at least and at most.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api_types::amounts::{self, Amounts};
 use api_types::catalog;
@@ -12,7 +13,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::{Attributes, Operation, Plugin, Rounds, cached};
-use crate::registry::{Registry, parse_stored};
+use crate::cache::CachedObject;
+use crate::registry::{Registry, parsed};
 
 pub struct LimitRanger;
 
@@ -33,7 +35,7 @@ impl Plugin for LimitRanger {
             return Ok(());
         }
         for range in ranges(registry, &a.namespace)? {
-            fill(a.object, &range);
+            fill(a.object, parsed(&range)?);
         }
         Ok(())
     }
@@ -51,7 +53,7 @@ impl Plugin for LimitRanger {
         }
         for range in ranges(registry, &a.namespace)? {
             let mut errors = Vec::new();
-            for item in items(&range) {
+            for item in items(parsed(&range)?) {
                 if pod {
                     judge_pod(item, a.object, a.old, &mut errors);
                 } else {
@@ -66,9 +68,9 @@ impl Plugin for LimitRanger {
     }
 }
 
-fn ranges(registry: &Registry, namespace: &str) -> Result<Vec<Value>, Status> {
+fn ranges(registry: &Registry, namespace: &str) -> Result<Vec<Arc<CachedObject>>, Status> {
     let Some(kind) = catalog::by_resource("", "v1", "limitranges") else { return Ok(Vec::new()) };
-    cached(registry, kind, namespace)?.iter().map(|range| parse_stored(&range.bytes)).collect()
+    cached(registry, kind, namespace)
 }
 
 fn items(range: &Value) -> impl Iterator<Item = &Value> {

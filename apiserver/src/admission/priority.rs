@@ -1,5 +1,7 @@
 //! A pod's priority class becomes a number and a policy; and only one class is the default.
 
+use std::sync::Arc;
+
 use api_types::catalog;
 use api_types::meta::{self, object_mut, str_at};
 use api_types::status::Status;
@@ -7,8 +9,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Attributes, Operation, Plugin, Rounds, cached};
+use crate::cache::CachedObject;
 use crate::registry::read::Freshness;
-use crate::registry::{Registry, parse_stored};
+use crate::registry::{Registry, parsed};
 
 pub struct Priority;
 
@@ -44,11 +47,12 @@ impl Plugin for Priority {
             return Ok(());
         }
         match default_class(registry)? {
-            Some(class) if a.operation == Operation::Create || meta::name(&class) != a.name => Err(a
-                .forbidden(&format!(
+            Some(class) if a.operation == Operation::Create || class.name() != a.name => {
+                Err(a.forbidden(&format!(
                     "PriorityClass {} is already marked as default. Only one default can exist",
-                    meta::name(&class)
-                ))),
+                    class.name()
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -68,7 +72,7 @@ async fn decide(registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Statu
     let name = str_at(a.object, &["spec", "priorityClassName"]);
     let class =
         if name.is_empty() { default_class(registry)? } else { Some(named(registry, a, name).await?) };
-    let (name, value, policy) = match &class {
+    let (name, value, policy) = match class.as_deref().map(parsed).transpose()? {
         Some(c) => (
             meta::name(c),
             c.get("value").and_then(Value::as_i64).unwrap_or(0),
@@ -102,36 +106,30 @@ async fn decide(registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Statu
     Ok(())
 }
 
-async fn named(registry: &Registry, a: &Attributes<'_>, name: &str) -> Result<Value, Status> {
+async fn named(registry: &Registry, a: &Attributes<'_>, name: &str) -> Result<Arc<CachedObject>, Status> {
     let kind = catalog::by_resource(GROUP, "v1", "priorityclasses");
     let kind = kind.ok_or_else(|| Status::internal("priority classes are not served"))?;
-    let found = match registry.peek(kind, "", name) {
-        Some(class) => class,
+    match registry.peek(kind, "", name) {
+        Some(class) => Ok(class),
         // It may have been created a moment ago elsewhere.
         None => registry.get(kind, "", name, Freshness::Consistent).await.map_err(|e| match e.reason {
             "NotFound" => a.forbidden(&format!("no PriorityClass with name {name} was found")),
             _ => e,
-        })?,
-    };
-    parse_stored(&found.bytes)
+        }),
+    }
 }
 
 /// The class of pods that name none: of several (made at the same moment) the one with the lowest value.
-fn default_class(registry: &Registry) -> Result<Option<Value>, Status> {
-    const MARK: &[u8] = br#""globalDefault":true"#;
+fn default_class(registry: &Registry) -> Result<Option<Arc<CachedObject>>, Status> {
     let Some(kind) = catalog::by_resource(GROUP, "v1", "priorityclasses") else { return Ok(None) };
-    let mut found: Option<Value> = None;
-    let value = |c: &Value| c.get("value").and_then(Value::as_i64).unwrap_or(0);
+    let mut found: Option<(i64, Arc<CachedObject>)> = None;
     for class in cached(registry, kind, "")? {
-        // Nearly no class is: do not parse them all for every pod.
-        if !class.bytes.windows(MARK.len()).any(|w| w == MARK) {
-            continue;
-        }
-        let class = parse_stored(&class.bytes)?;
-        let is_default = class.get("globalDefault") == Some(&Value::Bool(true));
-        if is_default && found.as_ref().is_none_or(|known| value(&class) < value(known)) {
-            found = Some(class);
+        let object = parsed(&class)?;
+        let value = object.get("value").and_then(Value::as_i64).unwrap_or(0);
+        let is_default = object.get("globalDefault") == Some(&Value::Bool(true));
+        if is_default && found.as_ref().is_none_or(|(known, _)| value < *known) {
+            found = Some((value, class));
         }
     }
-    Ok(found)
+    Ok(found.map(|(_, class)| class))
 }

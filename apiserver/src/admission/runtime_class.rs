@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{Attributes, Operation, Plugin, Rounds};
 use crate::cache::CachedObject;
 use crate::registry::read::Freshness;
-use crate::registry::{Registry, parse_stored};
+use crate::registry::{Registry, parsed};
 
 pub struct RuntimeClass;
 
@@ -28,7 +28,8 @@ impl Plugin for RuntimeClass {
 
     async fn admit(&self, registry: &Registry, a: &mut Attributes<'_>) -> Result<(), Status> {
         let Some(class) = class(registry, a).await? else { return Ok(()) };
-        if let Some(fixed) = overhead(&class) {
+        let class = parsed(&class)?;
+        if let Some(fixed) = overhead(class) {
             let own = meta::at(a.object, &["spec", "overhead"]).filter(|o| !o.is_null());
             if own.is_some_and(|own| amounts::read(Some(own)) != amounts::read(Some(fixed))) {
                 return Err(a.forbidden(MISMATCH));
@@ -37,7 +38,7 @@ impl Plugin for RuntimeClass {
                 object_mut(root, "spec").insert("overhead".into(), fixed.clone());
             }
         }
-        schedule(a, &class)
+        schedule(a, class)
     }
 
     async fn validate(&self, registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {
@@ -46,7 +47,8 @@ impl Plugin for RuntimeClass {
         }
         let class = class(registry, a).await?;
         let own = meta::at(a.object, &["spec", "overhead"]).filter(|o| !o.is_null());
-        match (class.as_ref().and_then(overhead), own) {
+        let class = class.as_deref().map(parsed).transpose()?;
+        match (class.and_then(overhead), own) {
             (Some(fixed), own) if amounts::read(Some(fixed)) != amounts::read(own) => {
                 Err(a.forbidden(MISMATCH))
             }
@@ -70,20 +72,22 @@ fn overhead(class: &Value) -> Option<&Value> {
 }
 
 /// The class that a new pod names.
-async fn class(registry: &Registry, a: &Attributes<'_>) -> Result<Option<Value>, Status> {
+async fn class(registry: &Registry, a: &Attributes<'_>) -> Result<Option<Arc<CachedObject>>, Status> {
     let name = meta::at(a.object, &["spec", "runtimeClassName"]).and_then(Value::as_str);
     let Some(name) = name.filter(|_| concerns(a)) else { return Ok(None) };
     let kind = catalog::by_resource("node.k8s.io", "v1", "runtimeclasses");
     let kind = kind.ok_or_else(|| Status::internal("runtime classes are not served"))?;
-    let found: Arc<CachedObject> = match registry.peek(kind, "", name) {
-        Some(class) => class,
+    match registry.peek(kind, "", name) {
+        Some(class) => Ok(Some(class)),
         // It may have been created a moment ago elsewhere.
-        None => registry.get(kind, "", name, Freshness::Consistent).await.map_err(|e| match e.reason {
-            "NotFound" => a.forbidden(&format!("pod rejected: RuntimeClass {name:?} not found")),
-            _ => e,
-        })?,
-    };
-    parse_stored(&found.bytes).map(Some)
+        None => {
+            let found = registry.get(kind, "", name, Freshness::Consistent).await;
+            found.map(Some).map_err(|e| match e.reason {
+                "NotFound" => a.forbidden(&format!("pod rejected: RuntimeClass {name:?} not found")),
+                _ => e,
+            })
+        }
+    }
 }
 
 /// The pod goes where both it and its class want it, and tolerates what its class tolerates.

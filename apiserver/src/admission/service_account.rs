@@ -1,6 +1,8 @@
 //! Every pod runs as a service account, which must be there, and finds its token in a projected volume. An account may
 //! insist that its pods use the secrets it lists and no others.
 
+use std::sync::Arc;
+
 use api_types::catalog;
 use api_types::meta::{self, default_to, object_mut};
 use api_types::status::Status;
@@ -9,8 +11,9 @@ use serde_json::{Value, json};
 
 use super::node_restriction::refers_to_secrets;
 use super::{Attributes, Operation, Plugin, Rounds, mountable_secrets};
+use crate::cache::CachedObject;
 use crate::registry::read::Freshness;
-use crate::registry::{Registry, names, parse_stored};
+use crate::registry::{Registry, names, parsed};
 
 pub struct ServiceAccount;
 
@@ -42,16 +45,17 @@ impl Plugin for ServiceAccount {
         let name = spec["serviceAccountName"].as_str().unwrap_or("default").to_owned();
         spec.insert("serviceAccount".into(), name.into());
         let account = account(registry, a).await?;
-        if mounts_token(a.object, &account) {
+        let account = parsed(&account)?;
+        if mounts_token(a.object, account) {
             mount_token(a.object);
         }
-        let secrets = account.get("imagePullSecrets").cloned().unwrap_or_else(|| json!([]));
-        if secrets.as_array().is_some_and(|s| !s.is_empty())
+        if let Some(secrets) = account.get("imagePullSecrets")
+            && secrets.as_array().is_some_and(|s| !s.is_empty())
             && let Some(Value::Object(spec)) = a.object.get_mut("spec")
         {
-            default_to(spec, "imagePullSecrets", secrets);
+            default_to(spec, "imagePullSecrets", secrets.clone());
         }
-        judge(a, &account)
+        judge(a, account)
     }
 
     async fn validate(&self, registry: &Registry, a: &Attributes<'_>) -> Result<(), Status> {
@@ -60,13 +64,14 @@ impl Plugin for ServiceAccount {
         }
         match (a.operation, a.subresource) {
             (Operation::Create, "") if is_mirror(a.object) => judge_mirror(a),
-            (Operation::Create, "") => judge(a, &account(registry, a).await?),
+            (Operation::Create, "") => judge(a, parsed(&*account(registry, a).await?)?),
             (Operation::Update, "ephemeralcontainers") => {
                 let account = account(registry, a).await?;
-                if !mountable_secrets::is_enforced(&account) {
+                let account = parsed(&account)?;
+                if !mountable_secrets::is_enforced(account) {
                     return Ok(());
                 }
-                mountable_secrets::ephemeral_refusal(&account, a.object)
+                mountable_secrets::ephemeral_refusal(account, a.object)
                     .map_or(Ok(()), |why| Err(a.forbidden(&why)))
             }
             _ => Ok(()),
@@ -102,12 +107,12 @@ fn judge(a: &Attributes<'_>, account: &Value) -> Result<(), Status> {
 }
 
 /// The account that the pod runs as.
-async fn account(registry: &Registry, a: &Attributes<'_>) -> Result<Value, Status> {
+async fn account(registry: &Registry, a: &Attributes<'_>) -> Result<Arc<CachedObject>, Status> {
     let name = meta::str_at(a.object, &["spec", "serviceAccountName"]);
     let kind = catalog::by_resource("", "v1", "serviceaccounts")
         .ok_or_else(|| Status::internal("serviceaccounts are not served"))?;
-    let found = match registry.peek(kind, &a.namespace, name) {
-        Some(found) => found,
+    match registry.peek(kind, &a.namespace, name) {
+        Some(found) => Ok(found),
         None => registry.get(kind, &a.namespace, name, Freshness::Consistent).await.map_err(|e| {
             // Upstream's lister names the resource in the singular.
             let why = match e.reason {
@@ -115,9 +120,8 @@ async fn account(registry: &Registry, a: &Attributes<'_>) -> Result<Value, Statu
                 _ => e.message,
             };
             a.forbidden(&format!("error looking up service account {}/{name}: {why}", a.namespace))
-        })?,
-    };
-    parse_stored(&found.bytes)
+        }),
+    }
 }
 
 /// Where programs look for the token, the CA's certificate and the namespace.

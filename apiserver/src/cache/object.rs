@@ -3,9 +3,10 @@
 //! Invariant: `bytes` is the stored JSON with `metadata.resourceVersion` set to `revision`; it is made
 //! once, when the event arrives, and every list and watch shares it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::index::ObjectIndex;
 use crate::storage::Revision;
@@ -25,6 +26,8 @@ pub struct CachedObject {
     pub(super) scope_start: u16,
     /// Where the name starts in `key`.
     pub(super) name_start: u16,
+    /// See [`Self::parsed`].
+    pub(super) parsed: OnceLock<Box<Value>>,
 }
 
 impl CachedObject {
@@ -39,6 +42,16 @@ impl CachedObject {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.key[usize::from(self.name_start)..]
+    }
+
+    /// The object, parsed when it is first asked for and kept as long as this revision of it: for the few objects that
+    /// many writes ask for (an account, a class), not for those that pass by once.
+    pub fn parsed(&self) -> Result<&Value, serde_json::Error> {
+        if let Some(parsed) = self.parsed.get() {
+            return Ok(parsed);
+        }
+        let value = Box::new(serde_json::from_slice(&self.bytes)?);
+        Ok(self.parsed.get_or_init(|| value))
     }
 
     /// The uid; empty if the stored object has none.

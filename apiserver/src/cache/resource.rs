@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -176,7 +176,8 @@ impl ResourceCache {
         let current = self.form.current(value).map_err(|e| unreadable(e.into()))?;
         let bytes = splice::with_resource_version(&current, revision).map_err(|e| unreadable(e.into()))?;
         let index = index::extract(&bytes, self.config.fields).map_err(|e| unreadable(e.into()))?;
-        Ok(CachedObject { key, revision, bytes, index, scope_start, name_start })
+        let parsed = OnceLock::new();
+        Ok(CachedObject { key, revision, bytes, index, scope_start, name_start, parsed })
     }
 
     fn readable(&self, made: Result<CachedObject, IngestError>) -> Option<Arc<CachedObject>> {

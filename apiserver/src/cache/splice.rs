@@ -2,9 +2,12 @@
 //!
 //! Stored objects carry no resource version, for it is the revision of the write that stores them. It is
 //! spliced in once, when the cache takes the object. The scan looks at the object's own keys and at
-//! those of its `metadata`, and steps over everything else.
+//! those of its `metadata`, and steps over everything else. An object that is stored as we and upstream
+//! do, with its metadata near the front and no resource version, needs no more than a search for that
+//! word.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::storage::Revision;
 
@@ -21,6 +24,7 @@ pub fn with_resource_version(json: &[u8], revision: Revision) -> Result<Bytes, S
     let number = number.format(revision);
     let mut scan = Scan { json, at: 0 };
     let body = scan.open_object()?;
+    let mentioned = memmem::find(json, br#""resourceVersion""#).is_some();
     // Replaces json[from..to] by the parts of `insert`.
     let splice = |from: usize, to: usize, insert: &[&str]| {
         let added: usize = insert.iter().map(|part| part.len()).sum();
@@ -32,17 +36,23 @@ pub fn with_resource_version(json: &[u8], revision: Revision) -> Result<Bytes, S
         out.extend_from_slice(&json[to..]);
         Ok(Bytes::from(out))
     };
-    let Some((from, to)) = scan.find(b"metadata")? else {
+    let metadata =
+        if mentioned { scan.find(b"metadata")? } else { scan.find_start(b"metadata")?.map(|at| (at, at)) };
+    let Some((from, to)) = metadata else {
         let comma = if scan.is_empty_object(body)? { "" } else { "," };
         return splice(body, body, &[r#""metadata":{"resourceVersion":""#, number, r#""}"#, comma]);
     };
-    let mut inner = Scan { json: &json[..to], at: from };
+    let mut inner = Scan { json, at: from };
     if json.get(from) != Some(&b'{') {
-        return splice(from, to, &[r#"{"resourceVersion":""#, number, r#""}"#]);
+        inner.skip_value()?;
+        return splice(from, inner.at, &[r#"{"resourceVersion":""#, number, r#""}"#]);
     }
     let inside = inner.open_object()?;
-    if let Some((from, to)) = inner.find(b"resourceVersion")? {
-        return splice(from, to, &["\"", number, "\""]);
+    if mentioned {
+        inner.json = &json[..to];
+        if let Some((from, to)) = inner.find(b"resourceVersion")? {
+            return splice(from, to, &["\"", number, "\""]);
+        }
     }
     let comma = if inner.is_empty_object(inside)? { "" } else { "," };
     splice(inside, inside, &[r#""resourceVersion":""#, number, "\"", comma])
@@ -86,20 +96,25 @@ impl Scan<'_> {
     /// From inside an object, the range of the value of `key` (written without escapes); `None` after
     /// its closing brace.
     fn find(&mut self, key: &[u8]) -> Result<Option<(usize, usize)>, SpliceError> {
+        let Some(start) = self.find_start(key)? else { return Ok(None) };
+        self.skip_value()?;
+        Ok(Some((start, self.at)))
+    }
+
+    /// The same, only where the value begins, and no look at what follows.
+    fn find_start(&mut self, key: &[u8]) -> Result<Option<usize>, SpliceError> {
         if self.peek()? == b'}' {
             return Ok(None);
         }
         loop {
             self.peek()?;
             let (from, to) = self.string()?;
-            let matches = &self.json[from + 1..to - 1] == key;
             self.take(b':')?;
             self.peek()?;
-            let start = self.at;
-            self.skip_value()?;
-            if matches {
-                return Ok(Some((start, self.at)));
+            if &self.json[from + 1..to - 1] == key {
+                return Ok(Some(self.at));
             }
+            self.skip_value()?;
             match self.peek()? {
                 b',' => self.at += 1,
                 b'}' => return Ok(None),

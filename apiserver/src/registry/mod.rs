@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::admission;
 use crate::authn::UserInfo;
-use crate::cache::{Cache, CacheError, ResourceCache};
+use crate::cache::{Cache, CacheError, CachedObject, ResourceCache};
 use crate::storage::{Storage, StorageError};
 
 pub use delete::DeleteOptions;
@@ -174,5 +174,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// Reads an object's JSON that the store has given out.
 pub fn parse_stored(bytes: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("a stored object is no JSON: {e}")))
+    serde_json::from_slice(bytes).map_err(|e| no_json(&e))
+}
+
+/// An object of the cache that many writes ask for, parsed once.
+pub fn parsed(object: &CachedObject) -> Result<&Value, Status> {
+    object.parsed().map_err(|e| no_json(&e))
+}
+
+fn no_json(error: &serde_json::Error) -> Status {
+    Status::internal(format!("a stored object is no JSON: {error}"))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kinds::{pod_mounts, typed};
+use crate::kinds::pod_mounts;
 use serde_json::json;
 
 fn volume(source: Value) -> Vec<String> {
@@ -170,7 +170,7 @@ fn mounts_and_devices() {
         ),
     ] {
         let mut e = ErrorList::new();
-        pod_mounts::validate(&typed(Some(&container)), &volumes, &Path::new("c"), &mut e);
+        pod_mounts::validate(&container, &volumes, &Path::new("c"), &mut e);
         let all: Vec<String> = e.0.iter().map(ToString::to_string).collect();
         assert_eq!(all, want, "{container}");
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, Error, Txn, TxnOp, TxnOpResponse};
 
-use super::members::{Member, Members};
+use super::members::Members;
 
 const KEY: &str = "compact_rev_key";
 
@@ -18,8 +18,8 @@ pub(super) async fn run(members: Arc<Members>, interval: Duration) {
     let (mut round, mut revision) = (0, 0);
     loop {
         tokio::time::sleep(interval).await;
-        let Member { index, mut client, .. } = members.current();
-        match tokio::time::timeout(interval, step(&mut client, round, revision)).await {
+        let (index, client) = members.client();
+        match tokio::time::timeout(interval, step(&mut client.clone(), round, revision)).await {
             Ok(Ok(next)) => (round, revision) = next,
             Ok(Err(error)) => tracing::warn!(%error, "compacting etcd failed, it is tried again"),
             Err(elapsed) => {

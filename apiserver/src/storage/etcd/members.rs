@@ -30,8 +30,6 @@ pub(super) struct Members {
 pub(super) struct Member {
     /// Which it is, for [`Members::leave`].
     pub index: usize,
-    /// Everything but keys.
-    pub client: Client,
     /// Keys.
     pub kv: KvClient,
 }
@@ -68,8 +66,13 @@ impl Members {
     /// The member to ask now.
     pub(super) fn current(&self) -> Member {
         let index = self.current.load(Ordering::Relaxed);
-        let (_, client, kv) = &self.all[index];
-        Member { index, client: client.clone(), kv: kv.clone() }
+        Member { index, kv: self.all[index].2.clone() }
+    }
+
+    /// The client of that member, for everything but keys.
+    pub(super) fn client(&self) -> (usize, &Client) {
+        let index = self.current.load(Ordering::Relaxed);
+        (index, &self.all[index].1)
     }
 
     /// The next member is asked from now on, unless somebody has turned to another than `index` already.

@@ -158,7 +158,7 @@ impl EtcdStorage {
         let mut pause = Duration::from_millis(25);
         let mut attempt = 1;
         loop {
-            let Member { index, mut kv, .. } = self.members.current();
+            let Member { index, mut kv } = self.members.current();
             match tokio::time::timeout(patience, kv.get(key, Some(options.clone()))).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
@@ -233,7 +233,7 @@ impl EtcdStorage {
     /// What each of these leases has left; no lease (0) never ends. A lease is asked for once.
     async fn time_left(&self, leases: Vec<i64>) -> Result<TimesLeft, StorageError> {
         let mut known = HashMap::from([(0, None)]);
-        let mut client = self.members.current().client.lease_client();
+        let mut client = self.members.client().1.lease_client();
         for lease in &leases {
             if known.contains_key(lease) {
                 continue;
@@ -260,7 +260,7 @@ impl EtcdStorage {
         size: usize,
         txn: Txn,
     ) -> Result<TxnResponse, Failure> {
-        let Member { index, mut kv, .. } = self.members.current();
+        let Member { index, mut kv } = self.members.current();
         match tokio::time::timeout(self.timeout, kv.txn(txn)).await {
             Ok(Ok(response)) => {
                 self.members.told(header_revision(response.header()));
@@ -298,7 +298,7 @@ impl EtcdStorage {
             let mut put = PutOptions::new();
             let mut lease = 0;
             if let Some(ttl) = ttl {
-                let mut client = self.members.current().client.lease_client();
+                let mut client = self.members.client().1.lease_client();
                 lease = match tokio::time::timeout(self.timeout, self.leases.get(&mut client, ttl)).await {
                     Ok(granted) => granted.map_err(|e| of_read(operation, &self.place, e, 0))?,
                     Err(elapsed) => {
@@ -483,7 +483,7 @@ impl Storage for EtcdStorage {
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), StorageError> {
-        let mut client = self.members.current().client;
+        let mut client = self.members.client().1.clone();
         match tokio::time::timeout(self.timeout, client.compact(raw(revision), None)).await {
             Ok(Ok(_)) => Ok(()),
             // Somebody compacted further already.
@@ -494,7 +494,7 @@ impl Storage for EtcdStorage {
     }
 
     async fn size(&self) -> Result<Option<u64>, StorageError> {
-        let mut client = self.members.current().client;
+        let mut client = self.members.client().1.clone();
         match tokio::time::timeout(self.timeout, client.status()).await {
             Ok(Ok(status)) => Ok(u64::try_from(status.db_size()).ok()),
             Ok(Err(error)) => Err(of_read("size", &self.place, error, 0)),

@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt};
 
 use super::MAX_RESPONSE;
 use super::error::{Kind, kind};
-use super::members::{Member, Members};
+use super::members::Members;
 use crate::storage::{Revision, StorageError, WatchEvent, WatchItem, WatchStream};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -50,7 +50,8 @@ impl Watch {
             let (member, stream) = match &mut self.stream {
                 Some((member, stream)) => (*member, stream),
                 None => {
-                    let Member { index, client, .. } = self.members.current();
+                    let (index, client) = self.members.client();
+                    let client = client.clone();
                     match self.connect(client).await {
                         Ok(stream) => (index, &mut self.stream.insert((index, stream)).1),
                         Err(error) => {
