@@ -41,9 +41,8 @@ pub struct Configuration {
 impl Configuration {
     /// Reads the request.
     pub async fn read(call: &Call<'_>) -> Result<Self, Status> {
-        manager::required(&call.query)?;
-        let validation = FieldValidation::from_query(&call.query, call.options())?;
-        let manager = manager::of(&call.query, call.options(), "")?;
+        let validation = FieldValidation::of(&call.query);
+        let manager = manager::of(&call.query, "");
         let bytes = body::read(call.take_body()).await?;
         // JSON is YAML, but reading it as what it is costs less.
         let json = if bytes.starts_with(b"{") { body::parse(&bytes, Media::Json).ok() } else { None };

@@ -1,6 +1,5 @@
 //! DELETE of one object or of a selection.
 
-use api_types::field::Path;
 use api_types::json;
 use api_types::status::Status;
 use bytes::Bytes;
@@ -12,14 +11,15 @@ use super::respond::{self, Answer};
 use super::{Call, list};
 use crate::registry::{DeleteOptions, Write, parse_stored};
 use crate::request::body;
-use crate::request::query::{self, Query};
+use crate::request::options;
+use crate::request::query::Query;
 
 /// Deletions of a collection under way at once.
 const PARALLEL: usize = 16;
 
 pub async fn delete(call: Call<'_>) -> Answer {
     let bytes = body::read(call.take_body()).await?;
-    let (options, dry_run) = options(&call.query, &bytes, call.content_type())?;
+    let (options, dry_run) = read_options(&call.query, &bytes, call.content_type())?;
     let write = Write { dry_run, ..call.write()? };
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let deleted = call.registry().delete(call.kind, namespace, name, &options, &write).await?;
@@ -32,7 +32,7 @@ pub async fn delete(call: Call<'_>) -> Answer {
 
 pub async fn delete_collection(call: Call<'_>) -> Answer {
     let bytes = body::read(call.take_body()).await?;
-    let (options, dry_run) = options(&call.query, &bytes, call.content_type())?;
+    let (options, dry_run) = read_options(&call.query, &bytes, call.content_type())?;
     let write = Write { dry_run, ..call.write()? };
     let page = list::page(&call).await?;
     let (registry, kind) = (call.registry(), call.kind);
@@ -60,7 +60,7 @@ pub async fn delete_collection(call: Call<'_>) -> Answer {
 }
 
 /// Options of the body, or of the query where there is no body.
-pub fn options(
+pub fn read_options(
     query: &Query,
     bytes: &Bytes,
     content_type: Option<&str>,
@@ -70,7 +70,7 @@ pub fn options(
         propagation: query.get("propagationPolicy").map(str::to_owned),
         ..DeleteOptions::default()
     };
-    let mut dry_run = query.dry_run("DeleteOptions")?;
+    let mut dry_runs = query.all("dryRun").to_vec();
     let mut orphan = query.optional_flag("orphanDependents");
     if !bytes.is_empty() {
         let media = body::media(content_type)?;
@@ -78,31 +78,14 @@ pub fn options(
             .map_err(|e| Status::bad_request(format!("error decoding the delete options: {e}")))?;
         from_body(&value, &mut o)?;
         let values = value.get("dryRun").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let values: Vec<String> = values.iter().map(|v| v.as_str().unwrap_or("null").to_owned()).collect();
-        dry_run |= query::dry_run(&values, "DeleteOptions")?;
+        dry_runs.extend(values.iter().map(|v| v.as_str().unwrap_or("null").to_owned()));
         orphan = value.get("orphanDependents").and_then(Value::as_bool).or(orphan);
     }
+    options::delete(orphan, o.propagation.as_deref(), &dry_runs)?;
     if let Some(orphan) = orphan {
-        if let Some(p) = o.propagation {
-            return Err(query::invalid_options("DeleteOptions", |e| {
-                e.invalid(
-                    &Path::new("propagationPolicy"),
-                    p,
-                    "orphanDependents and deletionPropagation cannot be both set",
-                );
-            }));
-        }
         o.propagation = Some(if orphan { "Orphan" } else { "Background" }.into());
     }
-    if let Some(p) = &o.propagation
-        && !["Foreground", "Background", "Orphan"].contains(&p.as_str())
-    {
-        let supported = ["Foreground", "Background", "Orphan", "nil"];
-        return Err(query::invalid_options("DeleteOptions", |e| {
-            e.not_supported(&Path::new("propagationPolicy"), p.as_str(), &supported);
-        }));
-    }
-    Ok((o, dry_run))
+    Ok((o, dry_runs.iter().any(|v| v == "All")))
 }
 
 fn from_body(value: &Value, o: &mut DeleteOptions) -> Result<(), Status> {
@@ -132,7 +115,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str, body: &str) -> Result<(DeleteOptions, bool), Status> {
-        options(&Query::parse(Some(query)), &Bytes::copy_from_slice(body.as_bytes()), None)
+        read_options(&Query::parse(Some(query)), &Bytes::copy_from_slice(body.as_bytes()), None)
     }
 
     #[test]

@@ -12,11 +12,11 @@ use api_types::status::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::Call;
 use super::apply::{self, Configuration};
 use super::patch::{Language, Patch};
 use super::respond::{self, Answer};
 use super::update::check_name;
-use super::{Call, manager};
 use crate::registry::{Owners, Part, UpdateOptions};
 use crate::request::body;
 use crate::request::query::FieldValidation;
@@ -40,8 +40,7 @@ const FORBIDDEN: [&str; 9] = [
 type Change = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 pub async fn change(call: Call<'_>) -> Answer {
-    let validation = FieldValidation::from_query(&call.query, call.options())?;
-    let mut write = call.write()?;
+    let (mut write, validation) = (call.write()?, FieldValidation::of(&call.query));
     let (kind, name) = (call.kind, &call.info.name);
     let change: Change = if *call.method() == Method::PATCH {
         if apply::is_apply(call.content_type()) {
@@ -50,7 +49,6 @@ pub async fn change(call: Call<'_>) -> Answer {
             Box::new(move |current| configuration.apply(kind, "ephemeralcontainers", Some(current)))
         } else {
             let language = Language::of(call.content_type())?;
-            manager::no_force(&call.query)?;
             let patch = Patch::read(language, &body::read(call.take_body()).await?)?;
             Box::new(move |current| {
                 let mut object = current.clone();

@@ -41,7 +41,7 @@ pub async fn evict(call: Call<'_>) -> Answer {
         )));
     }
     let inner = sent.get("deleteOptions").map(Value::to_string).unwrap_or_default();
-    let (options, dry_run) = delete::options(&Query::default(), &Bytes::from(inner), None)?;
+    let (options, dry_run) = delete::read_options(&Query::default(), &Bytes::from(inner), None)?;
     let base = call.write()?;
     let write = Write { dry_run: dry_run || base.dry_run, ..base };
     let (registry, namespace, name) = (call.registry(), &call.info.namespace, &call.info.name);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use api_types::catalog::Kind;
-use api_types::field::Path;
 use api_types::status::Status;
 use axum::body::Body;
 use base64::Engine;
@@ -20,7 +19,7 @@ use crate::cache::CachedObject;
 use crate::registry::read::{Freshness, Predicate};
 use crate::registry::{parse_stored, storage_status};
 use crate::request::negotiate::{Encoding, Form};
-use crate::request::query::invalid_options;
+use crate::request::options;
 use crate::storage::{ListOptions, StorageError};
 
 /// The revision of a token whose list goes on with whatever is there.
@@ -67,12 +66,11 @@ pub async fn page(call: &Call<'_>) -> Result<Page, Status> {
     let predicate = predicate(call)?;
     let limit = call.query.number("limit")?.filter(|n| *n > 0).and_then(|n| usize::try_from(n).ok());
     let version = call.query.resource_version()?;
-    let version_match = call.query.get("resourceVersionMatch");
-    check_match(version_match, version, call.query.get("continue"))?;
+    options::list(&call.query)?;
     if let Some(token) = call.query.get("continue") {
         return continued(call, &predicate, limit, token).await;
     }
-    if version_match == Some("Exact") {
+    if call.query.get("resourceVersionMatch") == Some("Exact") {
         let at = version.unwrap_or(0);
         return from_store(call, &predicate, limit, at, None).await;
     }
@@ -120,25 +118,6 @@ pub fn scope_prefix(kind: &Kind, namespace: &str) -> String {
         format!("{}{namespace}/", kind.prefix())
     } else {
         kind.prefix()
-    }
-}
-
-fn check_match(version_match: Option<&str>, version: Option<u64>, token: Option<&str>) -> Result<(), Status> {
-    let Some(m) = version_match else { return Ok(()) };
-    let path = Path::new("resourceVersionMatch");
-    let refuse = |text: &str| Err(invalid_options("ListOptions", |e| e.forbidden(&path, text)));
-    if token.is_some() {
-        return refuse("resourceVersionMatch is forbidden when continue is provided");
-    }
-    match (m, version) {
-        ("Exact" | "NotOlderThan", None) => {
-            refuse("resourceVersionMatch is forbidden unless resourceVersion is provided")
-        }
-        ("Exact", Some(0)) => refuse("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
-        ("Exact" | "NotOlderThan", _) => Ok(()),
-        (other, _) => Err(invalid_options("ListOptions", |e| {
-            e.not_supported(&path, other, &["Exact", "NotOlderThan", ""])
-        })),
     }
 }
 

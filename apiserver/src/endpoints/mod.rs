@@ -45,6 +45,7 @@ use crate::registry::read::Freshness;
 use crate::registry::{Owners, Part, Registry, Warnings, Write};
 use crate::request::RequestInfo;
 use crate::request::negotiate::{self, Encoding, Form};
+use crate::request::options::{self, Manner};
 use crate::request::query::Query;
 use crate::server::Server;
 use respond::Answer;
@@ -124,26 +125,25 @@ impl Call<'_> {
         http::Request::from_parts(self.parts, body)
     }
 
-    /// Who writes, and how.
+    /// Who writes, and how. Refuses parameters that make no sense; those of deletions are judged with their body.
     pub fn write(&self) -> Result<Write<'_>, Status> {
-        let subresource = self.subresource();
+        let manner = || match apply::is_apply(self.content_type()) {
+            true => Manner::Apply,
+            false => Manner::Patch,
+        };
+        match self.info.verb {
+            "delete" | "deletecollection" => {}
+            "patch" => options::write(&self.query, "PatchOptions", manner())?,
+            "update" => options::write(&self.query, "UpdateOptions", Manner::Object)?,
+            _ => options::write(&self.query, "CreateOptions", Manner::Object)?,
+        }
         Ok(Write {
             user: &self.user,
-            dry_run: self.query.dry_run(self.options())?,
-            subresource: subresource.map_or("", Subresource::path),
-            owners: Owners::Update(manager::of(&self.query, self.options(), self.user_agent())?.into()),
+            dry_run: self.query.dry_run(),
+            subresource: self.subresource().map_or("", Subresource::path),
+            owners: Owners::Update(manager::of(&self.query, self.user_agent()).into()),
             warnings: self.warnings.clone(),
         })
-    }
-
-    /// The kind that the query's parameters of a write stand for.
-    pub fn options(&self) -> &'static str {
-        match self.info.verb {
-            "update" => "UpdateOptions",
-            "patch" => "PatchOptions",
-            "delete" | "deletecollection" => "DeleteOptions",
-            _ => "CreateOptions",
-        }
     }
 
     /// What a PUT or PATCH of this path may change.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::respond::{self, Answer};
 use super::update::{check_name, check_namespace};
-use super::{Call, apply, manager};
+use super::{Call, apply};
 use crate::registry::UpdateOptions;
 use crate::request::body::{self, Media};
 use crate::request::query::FieldValidation;
@@ -115,10 +115,8 @@ pub async fn patch(call: Call<'_>) -> Answer {
         return apply::apply(call).await;
     }
     let language = Language::of(call.content_type())?;
-    manager::no_force(&call.query)?;
-    let validation = FieldValidation::from_query(&call.query, call.options())?;
     let (kind, form) = (call.kind, call.form);
-    let write = call.write()?;
+    let (write, validation) = (call.write()?, FieldValidation::of(&call.query));
     let bytes = body::read(call.take_body()).await?;
     let patch = Patch::read(language, &bytes)?;
     let options = UpdateOptions { create: false, retry: true, part: call.part() };

@@ -11,11 +11,11 @@ use api_types::status::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::Call;
 use super::apply::{self, Configuration};
 use super::patch::{Language, Patch, unfit};
 use super::respond::{self, Answer};
 use super::update::check_name;
-use super::{Call, manager};
 use crate::registry::read::Freshness;
 use crate::registry::{Owners, Part, UpdateOptions, Write, parse_stored};
 use crate::request::body;
@@ -73,7 +73,6 @@ impl Change {
                 return Configuration::read(call).await.map(Self::Apply);
             }
             let language = Language::of(call.content_type())?;
-            manager::no_force(&call.query)?;
             let bytes = body::read(call.take_body()).await?;
             return Patch::read(language, &bytes).map(Self::Patch);
         }

@@ -13,10 +13,9 @@ use crate::request::body;
 use crate::request::query::FieldValidation;
 
 pub async fn update(call: Call<'_>) -> Answer {
-    let validation = FieldValidation::from_query(&call.query, call.options())?;
     let media = body::media(call.content_type())?;
     let (kind, form) = (call.kind, call.form);
-    let write = call.write()?;
+    let (write, validation) = (call.write()?, FieldValidation::of(&call.query));
     let bytes = body::read(call.take_body()).await?;
     let decoded = body::decode(&bytes, media, kind, validation)?;
     let mut object = decoded.object;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::catalog::Kind;
-use api_types::field::Path;
 use api_types::status::Status;
 use axum::body::Body;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -23,7 +22,7 @@ use crate::cache::{CacheEvent, CacheWatcher, CachedObject, EventKind, Gone, Watc
 use crate::registry::parse_stored;
 use crate::registry::read::{Freshness, Predicate};
 use crate::request::negotiate::{self, Encoding, Form};
-use crate::request::query::invalid_options;
+use crate::request::options;
 use crate::server::metrics::WatchEvents;
 
 /// How often a client that asks for bookmarks gets one.
@@ -41,7 +40,7 @@ pub async fn watch(call: &Call<'_>) -> Answer {
     let version = call.query.resource_version()?;
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let initial = call.query.optional_flag("sendInitialEvents");
-    check(initial, call.query.get("resourceVersionMatch"), bookmarks)?;
+    options::watch(&call.query)?;
     let timeout = match call.query.number("timeoutSeconds")? {
         Some(n) if n > 0 => Duration::from_secs(n.unsigned_abs()),
         _ => Duration::from_secs(MIN_TIMEOUT + rand::rng().random_range(0..MIN_TIMEOUT)),
@@ -74,7 +73,7 @@ pub async fn watch(call: &Call<'_>) -> Answer {
         Ok(watcher) => watcher,
         Err(g) => return Ok(expired(&g)),
     };
-    let end_mark = (initial == Some(true)).then(|| resource.snapshot().revision());
+    let end_mark = (initial == Some(true) && bookmarks).then(|| resource.snapshot().revision());
     let stream = Stream {
         kind: call.kind,
         form: call.form,
@@ -105,27 +104,6 @@ fn expired(gone: &Gone) -> Response<Body> {
     let mut out = BytesMut::new();
     put_line(&mut out, "ERROR", &s.to_json());
     respond::bytes_json(StatusCode::OK, out.freeze())
-}
-
-fn check(initial: Option<bool>, version_match: Option<&str>, bookmarks: bool) -> Result<(), Status> {
-    let refuse = |field: &str, text: &str| {
-        Err(invalid_options("ListOptions", |e| e.forbidden(&Path::new(field), text)))
-    };
-    match (initial, version_match) {
-        (None, Some(_)) => refuse(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
-        (Some(_), m) if m != Some("NotOlderThan") => refuse(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        (Some(true), _) if !bookmarks => refuse(
-            "sendInitialEvents",
-            "sendInitialEvents is forbidden for watch unless allowWatchBookmarks is true",
-        ),
-        _ => Ok(()),
-    }
 }
 
 /// The narrowest scope the cache can index by.

@@ -4,6 +4,7 @@ pub mod body;
 mod go_json;
 pub mod info;
 pub mod negotiate;
+pub mod options;
 pub mod query;
 
 pub use info::RequestInfo;

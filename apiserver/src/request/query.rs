@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use api_types::field::{ErrorList, Path};
 use api_types::selector::{FieldSelector, Selector};
 use api_types::status::Status;
 
@@ -74,27 +73,10 @@ impl Query {
         })
     }
 
-    /// `?dryRun=All`, one of the `options` of a request (`CreateOptions`).
-    pub fn dry_run(&self, options: &str) -> Result<bool, Status> {
-        dry_run(self.all("dryRun"), options)
+    /// `?dryRun=All`.
+    pub fn dry_run(&self) -> bool {
+        self.all("dryRun").iter().any(|v| v == "All")
     }
-}
-
-/// Whether nothing is to be written, from the values of `dryRun`.
-pub fn dry_run(values: &[String], options: &str) -> Result<bool, Status> {
-    if values.iter().any(|v| v != "All" && !v.is_empty()) {
-        return Err(invalid_options(options, |e| {
-            e.not_supported(&Path::new("dryRun"), values.to_vec(), &["All"])
-        }));
-    }
-    Ok(values.iter().any(|v| v == "All"))
-}
-
-/// 422 of the options of a request.
-pub fn invalid_options(options: &str, fill: impl FnOnce(&mut ErrorList)) -> Status {
-    let mut errors = ErrorList::new();
-    fill(&mut errors);
-    Status::invalid("meta.k8s.io", options, "", &errors)
 }
 
 /// What to do with unknown and repeated fields.
@@ -109,15 +91,18 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
-    /// `?fieldValidation=`; warns when absent.
-    pub fn from_query(query: &Query, options: &str) -> Result<Self, Status> {
-        match query.get("fieldValidation") {
-            None | Some("Warn") => Ok(Self::Warn),
-            Some("Ignore") => Ok(Self::Ignore),
-            Some("Strict") => Ok(Self::Strict),
-            Some(other) => Err(invalid_options(options, |e| {
-                e.not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]);
-            })),
+    /// `?fieldValidation=`; warns when it is absent.
+    pub fn of(query: &Query) -> Self {
+        query.get("fieldValidation").and_then(Self::named).unwrap_or(Self::Warn)
+    }
+
+    /// The level with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "Ignore" => Some(Self::Ignore),
+            "Warn" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
         }
     }
 }
@@ -134,8 +119,8 @@ mod tests {
         assert_eq!(q.number("limit").unwrap(), Some(5));
         assert_eq!(q.label_selector().unwrap().to_string(), "a=b");
         assert_eq!(q.get("x"), None);
-        assert!(q.dry_run("CreateOptions").unwrap());
+        assert!(q.dry_run());
+        assert!(!Query::parse(Some("dryRun=")).dry_run());
         assert!(Query::parse(Some("limit=x")).number("limit").is_err());
-        assert!(Query::parse(Some("dryRun=x")).dry_run("CreateOptions").is_err());
     }
 }

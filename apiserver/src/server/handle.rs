@@ -23,7 +23,7 @@ use crate::request::query::Query;
 
 impl Server {
     /// Answers one request. Who asks comes as an extension: `Arc<UserInfo>` from inside the process,
-    /// `Arc<ConnectionIdentity>` from a TLS connection.
+    /// `Arc<ConnectionIdentity>` from a TLS connection, whose other end is its `PeerAddress`.
     pub async fn handle(self: &Arc<Self>, mut request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let query = Query::parse(request.uri().query());

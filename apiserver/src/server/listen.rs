@@ -1,5 +1,6 @@
 //! The TLS listener. One task a connection; all end when the server stops, politely first.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ const MAX_STREAMS: u32 = 100;
 /// Size of all headers of a request.
 const MAX_HEADERS: usize = 64 * 1024;
 
+/// Where a request comes from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub IpAddr);
+
 impl Server {
     /// Serves connections until the server stops.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Arc<ServerConfig>) {
@@ -37,8 +42,8 @@ impl Server {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok((stream, peer)) => (stream, PeerAddress(peer.ip())),
                 Err(e) => {
                     // Out of file descriptors, most likely: others must end before more can begin.
                     tracing::warn!(error = %e, "accepting a connection failed");
@@ -52,13 +57,13 @@ impl Server {
             };
             let (server, acceptor) = (self.clone(), acceptor.clone());
             self.tasks().spawn(async move {
-                server.connection(stream, acceptor).await;
+                server.connection(stream, peer, acceptor).await;
                 drop(place);
             });
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: PeerAddress, acceptor: TlsAcceptor) {
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY was refused");
         }
@@ -74,6 +79,7 @@ impl Server {
         let stop = self.stopping();
         let server = self.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             if let Some(identity) = &identity {
                 request.extensions_mut().insert(identity.clone());
             }

@@ -27,6 +27,7 @@ use crate::openapi::Documents;
 use crate::registry::Registry;
 
 pub use config::{BuildError, Config, Datastore};
+pub use listen::PeerAddress;
 
 /// A running API server.
 pub struct Server {

@@ -84,11 +84,17 @@ async fn requests_reach_pods_and_services() {
     running_pod(&api, &address.to_string(), port).await;
     for name in ["p".to_owned(), format!("p:{port}"), format!("http:p:{port}")] {
         let path = format!("{PODS}/{name}/proxy/a/b%20c?x=1&y");
-        let reply = api.ask(Method::GET, &path).header("authorization", "Bearer secret").send().await;
+        let reply = api
+            .ask(Method::GET, &path)
+            .header("authorization", "Bearer secret")
+            .header("host", "api.example")
+            .send()
+            .await;
         let text = String::from_utf8(reply.raw.to_vec()).unwrap();
         assert_eq!(reply.code, 418, "{text}");
         assert_eq!(reply.headers["x-seen"], "yes");
         assert!(text.starts_with("GET /a/b%20c?x=1&y HTTP/1.1\r\n"), "{text}");
+        assert!(text.contains("host: api.example\r\n"), "{text}");
         assert!(!text.contains("secret"), "credentials are not passed on: {text}");
     }
     let sent = api.ask(Method::POST, &format!("{PODS}/p/proxy/form")).raw("hello").media("text/plain");

@@ -61,9 +61,14 @@ async fn streaming_lists() {
     assert_eq!(mark["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     api.post(MAPS, &configmap("b")).await.created();
     assert_eq!(w.short().await, "ADDED b");
+    // Who wants no bookmarks gets none, here either.
+    let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let mut w = api.watch(&format!("{MAPS}?{query}")).await;
+    assert_eq!((w.short().await, w.short().await), ("ADDED a".into(), "ADDED b".into()));
+    api.post(MAPS, &configmap("c")).await.created();
+    assert_eq!(w.short().await, "ADDED c");
     for query in [
         "watch=1&sendInitialEvents=true",
-        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
         "watch=1&sendInitialEvents=false&resourceVersionMatch=Exact",
         "watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1",
     ] {

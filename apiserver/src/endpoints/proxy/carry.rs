@@ -106,7 +106,7 @@ pub async fn carry(
     Ok(response)
 }
 
-/// The request as the backend gets it: its own path, no credentials of the client.
+/// The request as the backend gets it: its own path, the name that the client has asked, none of its credentials.
 fn rewrite(request: Request<Body>, to: &Backend, target: &str) -> Result<Request<Body>, Status> {
     let (mut parts, body) = request.into_parts();
     let path: PathAndQuery =
@@ -118,7 +118,9 @@ fn rewrite(request: Request<Body>, to: &Backend, target: &str) -> Result<Request
         parts.headers.remove(h);
     }
     parts.headers.remove(header::AUTHORIZATION);
-    if let Ok(v) = HeaderValue::from_str(&format!("{}:{}", to.host, to.port)) {
+    if !parts.headers.contains_key(header::HOST)
+        && let Ok(v) = HeaderValue::from_str(&format!("{}:{}", to.host, to.port))
+    {
         parts.headers.insert(header::HOST, v);
     }
     Ok(Request::from_parts(parts, body))

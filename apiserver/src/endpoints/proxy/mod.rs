@@ -10,15 +10,18 @@ mod target;
 
 use api_types::status::Status;
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 use super::Call;
 use super::respond::Answer;
+use crate::server::PeerAddress;
 use carry::{CarryError, carry};
 use links::Proxy;
 
 /// The path of a request as its client sees it.
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+/// The addresses a request has passed through.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const CORS: [HeaderName; 4] = [
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
     header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -57,6 +60,7 @@ async fn forward(call: Call<'_>, path: &str, query: &str, prefix: &str) -> Answe
     let place = format!("{}:{}", to.host, to.port);
     let proxy = Proxy { prefix: prefix.to_owned(), place: place.clone(), asked: asked(&call) };
     let mut request = call.into_request();
+    tell_client(&mut request, proxy.asked.as_deref());
     let has_body = request.method() != http::Method::HEAD;
     if let Ok(uri) = HeaderValue::from_str(&proxy.forwarded(path)) {
         request.headers_mut().insert(FORWARDED_URI, uri);
@@ -68,6 +72,20 @@ async fn forward(call: Call<'_>, path: &str, query: &str, prefix: &str) -> Answe
         Err(CarryError::Backend(e)) => {
             Err(Status::unavailable(format!("error trying to reach service: dial tcp {place}: {e}")))
         }
+    }
+}
+
+/// Tells the backend whom the client has asked and, behind those that have passed the request on before, where it is.
+fn tell_client(request: &mut Request<Body>, asked: Option<&str>) {
+    if let Some(Ok(host)) = asked.map(HeaderValue::from_str) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let Some(PeerAddress(peer)) = request.extensions().get().copied() else { return };
+    let before: Vec<_> =
+        request.headers().get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
+    let all = before.into_iter().map(str::to_owned).chain([peer.to_canonical().to_string()]);
+    if let Ok(all) = HeaderValue::from_str(&all.collect::<Vec<_>>().join(", ")) {
+        request.headers_mut().insert(FORWARDED_FOR, all);
     }
 }
 
@@ -94,4 +112,31 @@ fn led_back(mut answer: Response<Body>, proxy: &Proxy, has_body: bool) -> Respon
         return answer;
     }
     html::rewrite(answer, proxy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_told_of_the_client() {
+        for (peer, before, want) in [
+            (Some("192.0.2.7"), None, Some("192.0.2.7")),
+            (Some("::ffff:192.0.2.7"), Some("10.0.0.1, 10.0.0.2"), Some("10.0.0.1, 10.0.0.2, 192.0.2.7")),
+            (None, Some("10.0.0.1"), Some("10.0.0.1")),
+            (None, None, None),
+        ] {
+            let mut request = Request::new(Body::empty());
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(PeerAddress(peer.parse().unwrap()));
+            }
+            if let Some(before) = before {
+                request.headers_mut().insert(FORWARDED_FOR, HeaderValue::from_static(before));
+            }
+            tell_client(&mut request, Some("api.example:6443"));
+            let told = request.headers().get(FORWARDED_FOR).map(|v| v.to_str().unwrap());
+            assert_eq!(told, want);
+            assert_eq!(request.headers()[header::HOST], "api.example:6443");
+        }
+    }
 }

@@ -138,10 +138,12 @@ async fn revision(wire: &Wire, path: &str) -> Result<String> {
 }
 
 /// Every event to a thousand watchers, at rising rates: the highest at which the worst of a hundred is not later
-/// than upstream's.
+/// than upstream's was when it was noted, and how late it is at each rate, for a machine on which that is too strict.
 pub async fn fan_out(wire: &Wire, options: &Options, column: &mut Column) -> Result<()> {
     const PATH: &str = "/api/v1/namespaces/kube-node-lease/configmaps";
     const WORST: f64 = 52.0;
+    // Beyond this nobody is served any more.
+    const HOPELESS: f64 = 250.0;
     let watchers = if options.quick { 50 } else { 1_000 };
     let targets = 64;
     for n in 0..targets {
@@ -176,15 +178,17 @@ pub async fn fan_out(wire: &Wire, options: &Options, column: &mut Column) -> Res
         let took = sent.elapsed().as_secs_f64().max(count as f64 / rate as f64);
         let (p99, per_second) = (percentile(&delivered.late, 0.99), delivered.events as f64 / took);
         tried.push(format!("{}/s p99 {p99:.0} ms", rounded(per_second)));
-        if !kept_up || p99 > WORST {
+        if !kept_up || p99 > HOPELESS {
             break;
         }
-        best = Some((per_second, p99));
+        if p99 <= WORST {
+            best = Some((per_second, p99));
+        }
     }
     eprintln!("  fan-out: {}", tried.join("; "));
     let figure = match best {
         Some((rate, p99)) => format!("{} events/s; p99 {p99:.0} ms", rounded(rate)),
-        None => format!("none within {WORST} ms: {}", tried.join("; ")),
+        None => format!("none within {WORST} ms"),
     };
     column.row(
         &format!("fan-out to {watchers} watchers, p99 within 52 ms"),
@@ -192,6 +196,7 @@ pub async fn fan_out(wire: &Wire, options: &Options, column: &mut Column) -> Res
         "228,000 events/s",
         "57,000 events/s; p99 52 ms",
     );
+    column.row(&format!("fan-out to {watchers} watchers, by rate"), tried.join("; "), "", "");
     Ok(())
 }
 
