@@ -187,7 +187,8 @@ pub async fn build(config: Config, stop: CancellationToken) -> Result<Built, Bui
         judges.push(Arc::new(StaticTokens::read(&path).map_err(|why| pem((path, why)))?));
     }
     if let Some(tokens) = &tokens {
-        judges.push(Arc::new(ServiceAccountTokens::new(tokens.clone(), registry.clone())));
+        let uses = metrics.tokens().clone();
+        judges.push(Arc::new(ServiceAccountTokens::new(tokens.clone(), registry.clone(), uses)));
     }
     judges.push(Arc::new(BootstrapTokens(registry.clone())));
     let server = Server {

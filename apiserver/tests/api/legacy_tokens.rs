@@ -103,6 +103,16 @@ async fn an_account_is_known_by_the_token_of_a_secret() {
         response.headers()["warning"],
         "299 - \"Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.\""
     );
+    let metrics = api.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.raw);
+    for line in [
+        "serviceaccount_legacy_tokens_total 4",
+        "serviceaccount_legacy_manual_token_uses_total 2",
+        "serviceaccount_legacy_auto_token_uses_total 1",
+        "serviceaccount_invalid_legacy_auto_token_uses_total 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
 }
 
 #[tokio::test]

@@ -241,6 +241,13 @@ async fn nodes_get_tokens_of_their_own_pods() {
     let issued = said["iat"].as_i64().unwrap();
     assert_eq!(said["exp"].as_i64().unwrap() - issued, 365 * 24 * 3600);
     assert_eq!(said["kubernetes.io"]["warnafter"].as_i64().unwrap() - issued, 3607);
+    let judged = review(&api, answer["status"]["token"].as_str().unwrap(), &[]).await;
+    assert_eq!(judged["authenticated"], true);
+    let metrics = api.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.raw);
+    for line in ["serviceaccount_valid_tokens_total 1", "serviceaccount_stale_tokens_total 0"] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
     let refused = |spec: Value| {
         let own = own.clone();
         async move { own.post(TOKEN, &request(&spec)).await.refused(403, "Forbidden") }

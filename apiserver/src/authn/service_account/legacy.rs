@@ -18,6 +18,7 @@ use crate::authn::user::split_service_account;
 use crate::authn::{Authenticated, Refused, UserInfo};
 use crate::registry::read::Freshness;
 use crate::registry::{Part, Registry, UpdateOptions, Write, parse_stored};
+use crate::server::metrics::tokens::Tokens as Uses;
 
 /// Who issues them.
 pub const ISSUER: &str = "kubernetes/serviceaccount";
@@ -53,12 +54,16 @@ pub fn sign(
 /// this server's `own`.
 pub(super) async fn judge(
     registry: &Registry,
+    uses: &Uses,
     token: &str,
     claims: &Value,
     own: &[String],
     wanted: &[String],
 ) -> Result<Authenticated, Refused> {
     let named = validate::audiences(claims);
+    if named.is_empty() {
+        uses.legacy.inc();
+    }
     let common = validate::common(if named.is_empty() { own } else { &named }, wanted)?;
     let claim = |name: &str, called: &str| match str_at(claims, &[name]) {
         "" => Err(Refused::new(format!("{called} claim is missing"))),
@@ -75,6 +80,7 @@ pub(super) async fn judge(
     let secret = secret_of(registry, &namespace, &secret_name, token).await?;
     let account = account_of(registry, &namespace, &account_name, &account_uid).await?;
     if !str_at(&secret, &["metadata", "labels", INVALID_SINCE]).is_empty() {
+        uses.invalidated.inc();
         note_use(registry, &secret).await;
         return Err(Refused::new(format!(
             "the token in secret {namespace}/{secret_name} for service account {namespace}/{account_name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
@@ -82,6 +88,7 @@ pub(super) async fn judge(
     }
     let listed = account.get("secrets").and_then(Value::as_array).into_iter().flatten();
     let auto_generated = listed.into_iter().any(|reference| str_at(reference, &["name"]) == secret_name);
+    if auto_generated { &uses.auto } else { &uses.manual }.inc();
     note_use(registry, &secret).await;
     let user = validate::user(&namespace, &account_name, &account_uid, &Value::Null, "");
     let warnings = if auto_generated { vec![AUTO_GENERATED.to_owned()] } else { Vec::new() };

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{Authenticated, Refused, TokenAuthenticator};
 use crate::registry::Registry;
+use crate::server::metrics::tokens::Tokens as Uses;
 
 pub use claims::{Bound, Issue};
 
@@ -154,12 +155,13 @@ impl Tokens {
 pub struct ServiceAccountTokens {
     tokens: Arc<Tokens>,
     registry: Arc<Registry>,
+    uses: Arc<Uses>,
 }
 
 impl ServiceAccountTokens {
-    /// Judges them by these keys and objects.
-    pub fn new(tokens: Arc<Tokens>, registry: Arc<Registry>) -> Self {
-        Self { tokens, registry }
+    /// Judges them by these keys and objects, and counts which are used.
+    pub fn new(tokens: Arc<Tokens>, registry: Arc<Registry>, uses: Arc<Uses>) -> Self {
+        Self { tokens, registry, uses }
     }
 }
 
@@ -175,8 +177,8 @@ impl TokenAuthenticator for ServiceAccountTokens {
         let own = self.tokens.audiences();
         let wanted = if audiences.is_empty() { own } else { audiences };
         if claims.get("iss").and_then(Value::as_str) == Some(legacy::ISSUER) {
-            return legacy::judge(&self.registry, token, &claims, own, wanted).await.map(Some);
+            return legacy::judge(&self.registry, &self.uses, token, &claims, own, wanted).await.map(Some);
         }
-        validate::judge(&self.registry, &claims, wanted, now()).await.map(Some)
+        validate::judge(&self.registry, &self.uses, &claims, wanted, now()).await.map(Some)
     }
 }

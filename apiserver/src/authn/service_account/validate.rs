@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use api_types::catalog::{self, Kind};
-use api_types::meta::{self, at, str_at};
+use api_types::meta::{at, str_at};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::authn::user::{SERVICE_ACCOUNT_PREFIX, service_account_groups};
 use crate::authn::{Authenticated, Refused, UserInfo};
+use crate::cache::CachedObject;
 use crate::registry::read::Freshness;
 use crate::registry::{Registry, parse_stored};
+use crate::server::metrics::tokens::Tokens as Uses;
 
 /// How long an account or pod that is being deleted is still believed: its last words.
 const DELETION_LEEWAY_SECONDS: i64 = 60;
@@ -20,6 +22,7 @@ const INVALIDATED: &str = "service account token has been invalidated";
 /// The user of verified claims, for one of the audiences that are `wanted`.
 pub(super) async fn judge(
     registry: &Registry,
+    uses: &Uses,
     claims: &Value,
     wanted: &[String],
     now: i64,
@@ -55,6 +58,9 @@ pub(super) async fn judge(
         if there.find(plural, scope, str_at(bound, &["name"]), str_at(bound, &["uid"])).await.is_none() {
             return refuse(INVALIDATED);
         }
+    }
+    if let Some(warn_after) = at(private, &["warnafter"]).and_then(Value::as_i64).filter(|t| *t != 0) {
+        if now > warn_after { &uses.stale } else { &uses.valid }.inc();
     }
     let user = Arc::new(user(namespace, account, uid, private, str_at(claims, &["jti"])));
     Ok(Authenticated { user, audiences: common, warnings: Vec::new() })
@@ -108,18 +114,24 @@ impl Lookup<'_> {
     async fn find(&self, plural: &str, namespace: &str, name: &str, uid: &str) -> Option<()> {
         let kind = catalog::by_resource("", "v1", plural)?;
         let object = self.object(kind, namespace, name, uid).await?;
+        if object.uid() != uid {
+            return None;
+        }
+        if !object.index.is_deleting() {
+            return Some(());
+        }
+        let object = parse_stored(&object.bytes).ok()?;
         let deleted: Option<Timestamp> = str_at(&object, &["metadata", "deletionTimestamp"]).parse().ok();
         let gone = deleted.is_some_and(|t| t.as_second() + DELETION_LEEWAY_SECONDS < self.now);
-        (meta::uid(&object) == uid && !gone).then_some(())
+        (!gone).then_some(())
     }
 
     /// From the cache; where that does not know it, or knows another one by its name, from the store.
-    async fn object(&self, kind: &Kind, namespace: &str, name: &str, uid: &str) -> Option<Value> {
+    async fn object(&self, kind: &Kind, namespace: &str, name: &str, uid: &str) -> Option<Arc<CachedObject>> {
         let cached = self.registry.peek(kind, namespace, name).filter(|o| o.uid() == uid);
-        let found = match cached {
-            Some(found) => found,
-            None => self.registry.get(kind, namespace, name, Freshness::Consistent).await.ok()?,
-        };
-        parse_stored(&found.bytes).ok()
+        match cached {
+            Some(found) => Some(found),
+            None => self.registry.get(kind, namespace, name, Freshness::Consistent).await.ok(),
+        }
     }
 }

@@ -12,6 +12,7 @@ mod requests;
 mod resources;
 pub mod store;
 mod text;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,6 +50,7 @@ pub struct Metrics {
     resources: Resources,
     store: Arc<store::Store>,
     admission: Arc<admission::Admission>,
+    tokens: Arc<tokens::Tokens>,
     state: State,
 }
 
@@ -159,6 +161,7 @@ impl Default for Metrics {
             resources: Resources::register(r),
             store: Arc::new(store::Store::register(r)),
             admission: admission::Admission::register(r),
+            tokens: tokens::Tokens::register(r),
             state: State::register(r),
             registry,
         }
@@ -188,6 +191,11 @@ impl Metrics {
     /// Of the store.
     pub fn store(&self) -> &Arc<store::Store> {
         &self.store
+    }
+
+    /// Of tokens of service accounts.
+    pub fn tokens(&self) -> &Arc<tokens::Tokens> {
+        &self.tokens
     }
 
     /// Of admission.
