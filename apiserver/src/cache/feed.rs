@@ -14,8 +14,6 @@ use super::Cache;
 use super::snapshot::ObjectMap;
 use crate::storage::{ListOptions, ListPage, Revision, StorageError, WatchItem, WatchStream};
 
-/// Entries asked for at once. etcd counts all that are left for every page.
-const PAGE: usize = 5_000;
 /// Entries taken in before others have their turn.
 const TURN: usize = 500;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -77,7 +75,7 @@ async fn follow(cache: &Cache, mut watch: WatchStream, backoff: &mut Duration) -
 /// Lists everything at one revision into the resources' caches. While a page is taken in, the store reads the next.
 async fn list(cache: &Cache) -> Result<Revision, StorageError> {
     let mut maps: Vec<ObjectMap> = vec![OrdMap::new(); cache.resources.len()];
-    let mut fetching = fetch(cache, ListOptions { limit: Some(PAGE), ..ListOptions::default() });
+    let mut fetching = fetch(cache, ListOptions { limit: Some(cache.page), ..ListOptions::default() });
     loop {
         let page = match fetching.await {
             Ok(page) => page?,
@@ -86,7 +84,7 @@ async fn list(cache: &Cache) -> Result<Revision, StorageError> {
         let last = page.entries.last().filter(|_| page.more).map(|entry| entry.key.to_string());
         let next = last.map(|last| ListOptions {
             revision: Some(page.revision),
-            limit: Some(PAGE),
+            limit: Some(cache.page),
             start_after: Some(last),
         });
         let next = next.map(|options| fetch(cache, options));

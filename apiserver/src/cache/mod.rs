@@ -53,6 +53,8 @@ pub struct CacheConfig {
     pub root: String,
     /// The resources; keys of other prefixes are ignored. No prefix may be the start of another.
     pub resources: Vec<ResourceConfig>,
+    /// Entries asked for at once when everything is listed. etcd counts all that are left for every page.
+    pub page: usize,
     /// Events kept a resource at most.
     pub history_events: usize,
     /// Bytes of objects no longer current that a resource's events may hold.
@@ -72,6 +74,7 @@ impl CacheConfig {
         Self {
             root: "/registry/".to_owned(),
             resources,
+            page: 5_000,
             history_events: 16_384,
             history_bytes: 16 << 20,
             history_age: Duration::from_secs(300),
@@ -113,6 +116,7 @@ pub struct Cache {
     root: String,
     /// Sorted by prefix.
     resources: Vec<Arc<ResourceCache>>,
+    page: usize,
     read_timeout: Duration,
     /// The same number twice: for readers that only look, and for those that wait.
     applied: Arc<AtomicU64>,
@@ -146,6 +150,7 @@ impl Cache {
         Arc::new(Self {
             storage,
             root: config.root,
+            page: config.page,
             resources,
             read_timeout: config.read_timeout,
             applied,

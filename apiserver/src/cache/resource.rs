@@ -48,8 +48,12 @@ pub enum IngestError {
 pub struct ResourceStats {
     /// Objects now.
     pub objects: usize,
+    /// What their JSON takes.
+    pub bytes: usize,
     /// Events that can be replayed.
     pub history: usize,
+    /// Events that could be, were they small and young enough.
+    pub capacity: usize,
     /// Watchers now.
     pub watchers: usize,
     /// Events since the start.
@@ -146,9 +150,12 @@ impl ResourceCache {
     #[must_use]
     pub fn stats(&self) -> ResourceStats {
         let live = self.live.lock();
+        let contents = self.contents.load();
         ResourceStats {
-            objects: self.contents.load().objects.len(),
+            objects: contents.objects.len(),
+            bytes: contents.bytes,
             history: live.ring.len(),
+            capacity: live.ring.capacity(),
             watchers: live.watchers.len(),
             events: self.events.load(Ordering::Relaxed),
             slow_watchers: self.slow.load(Ordering::Relaxed),
@@ -195,11 +202,13 @@ impl ResourceCache {
     pub(super) fn apply(&self, batch: Vec<WatchEvent>) {
         let old = self.contents.load_full();
         let mut objects = old.objects.clone();
-        let mut revision = old.revision;
+        let (mut revision, mut bytes) = (old.revision, old.bytes);
         let mut events = Vec::with_capacity(batch.len());
         for change in batch {
             revision = change.revision;
             if let Some(event) = self.change(&mut objects, change) {
+                bytes -= event.previous.as_ref().map_or(0, |object| object.bytes.len());
+                bytes += if event.kind == EventKind::Deleted { 0 } else { event.object.bytes.len() };
                 events.push(Arc::new(event));
             }
         }
@@ -207,7 +216,7 @@ impl ResourceCache {
         self.events.fetch_add(events.len() as u64, Ordering::Relaxed);
         let mut live = self.live.lock();
         // Before the watchers are told, so that who acts on an event finds its object.
-        self.contents.store(Arc::new(Contents { objects, revision }));
+        self.contents.store(Arc::new(Contents { objects, revision, bytes }));
         let mut slow = 0;
         for event in events {
             slow += live.watchers.dispatch(&event);
@@ -256,7 +265,8 @@ impl ResourceCache {
         if live.listed && same && old.revision <= revision {
             return;
         }
-        self.contents.store(Arc::new(Contents { objects, revision }));
+        let bytes = objects.values().map(|object| object.bytes.len()).sum();
+        self.contents.store(Arc::new(Contents { objects, revision, bytes }));
         live.listed = true;
         live.ring.reset(revision);
         live.watchers.end_all(WatchEnded::Relisted);

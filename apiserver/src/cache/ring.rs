@@ -51,6 +51,11 @@ impl Ring {
         self.records.len()
     }
 
+    /// How many events it may hold.
+    pub(super) fn capacity(&self) -> usize {
+        self.bounds.events
+    }
+
     /// Forgets everything: events will follow from `oldest`.
     pub(super) fn reset(&mut self, oldest: Revision) {
         self.records = VecDeque::new();

@@ -16,6 +16,8 @@ pub(super) type ObjectMap = OrdMap<Arc<str>, Arc<CachedObject>>;
 pub(super) struct Contents {
     pub(super) objects: ObjectMap,
     pub(super) revision: Revision,
+    /// Of all objects' JSON.
+    pub(super) bytes: usize,
 }
 
 /// A resource's objects, exact at one revision. Cheap to clone, never changes.

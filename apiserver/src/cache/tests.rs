@@ -115,7 +115,8 @@ async fn what_was_stored_before_is_listed() {
     }
     storage.create("/registry/pods/ns0/broken", "not json".into(), None).await.unwrap();
     let resource = ResourceConfig { prefix: "/registry/pods/".into(), namespaced: true, fields: PODS };
-    let cache = Cache::new(storage, CacheConfig::new(vec![resource]));
+    let config = CacheConfig { page: 1_000, ..CacheConfig::new(vec![resource]) };
+    let cache = Cache::new(storage, config);
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
     tokio::spawn(cache.clone().run(stop));
@@ -123,6 +124,7 @@ async fn what_was_stored_before_is_listed() {
     let pods = cache.resource("/registry/pods/").unwrap();
     let snapshot = pods.snapshot();
     assert_eq!((snapshot.len(), pods.stats().unreadable), (2_500, 1));
+    assert_eq!(pods.stats().bytes, bytes(&snapshot));
     let of_ns1: Vec<_> = snapshot.range("/registry/pods/ns1/", None).map(|o| o.name().to_owned()).collect();
     assert_eq!(of_ns1.len(), 833);
     assert!(of_ns1.is_sorted());
@@ -186,6 +188,28 @@ async fn a_watcher_of_a_node_sees_pods_come_and_go() {
         assert_eq!(watcher.try_next().unwrap().map(|e| e.revision), None);
         assert!(watcher.progress().unwrap() >= b);
     }
+}
+
+/// What the JSON of all objects takes.
+fn bytes(snapshot: &Snapshot) -> usize {
+    snapshot.range("", None).map(|object| object.bytes.len()).sum()
+}
+
+#[tokio::test]
+async fn the_size_of_all_objects_is_known() {
+    let f = Fixture::new(|_| {}).await;
+    let (a, b) = ("/registry/pods/x/a", "/registry/pods/x/b");
+    let at = f.create(a, "node-with-a-name").await;
+    let b_at = f.create(b, "").await;
+    f.storage.update(a, pod("n"), at, None).await.unwrap();
+    f.cache.read_consistent().await.unwrap();
+    let both = f.pods().stats().bytes;
+    assert_eq!(both, bytes(&f.pods().snapshot()));
+    f.storage.delete(b, b_at).await.unwrap();
+    f.cache.read_consistent().await.unwrap();
+    let one = f.pods().stats().bytes;
+    assert_eq!(one, bytes(&f.pods().snapshot()));
+    assert!(0 < one && one < both);
 }
 
 #[tokio::test]

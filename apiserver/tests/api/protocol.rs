@@ -213,6 +213,7 @@ async fn health_and_metrics() {
             "apiserver_longrunning_requests{{component=\"apiserver\",{maps},scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}} 1"
         ),
         format!("apiserver_resource_objects{{{maps}}} 2"),
+        format!("watch_cache_capacity{{{maps}}} 16384"),
         "apiserver_storage_objects{resource=\"configmaps\"} 2".into(),
         "etcd_requests_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 3".into(),
         "etcd_request_errors_total{group=\"\",operation=\"create\",resource=\"configmaps\"} 0".into(),

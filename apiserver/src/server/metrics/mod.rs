@@ -59,6 +59,8 @@ pub struct Metrics {
 struct State {
     objects: Family<labels::Resource, Gauge>,
     storage_objects: Family<labels::Qualified, Gauge>,
+    sizes: Family<labels::Resource, Gauge>,
+    capacities: Family<labels::Resource, Gauge>,
     watchers: Family<labels::Watched, Gauge>,
     revisions: Family<labels::Resource, Gauge>,
     stored: Counts<labels::Resource>,
@@ -82,6 +84,16 @@ impl State {
             "apiserver_storage_objects",
             "[STABLE] [DEPRECATED, consider using apiserver_resource_objects instead] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1",
             m.storage_objects.clone(),
+        );
+        r.register(
+            "apiserver_resource_size_estimate_bytes",
+            "[ALPHA] Estimated size of stored objects in database. Estimate is based on sum of last observed sizes of serialized objects. In case of a fetching error, the value will be -1",
+            m.sizes.clone(),
+        );
+        r.register(
+            "watch_cache_capacity",
+            "[ALPHA] Total capacity of watch cache broken by resource type",
+            m.capacities.clone(),
         );
         r.register(
             "apiserver_storage_size_bytes",
@@ -134,6 +146,8 @@ impl State {
             let stats = resource.stats();
             let of = labels::Resource::of(k);
             self.objects.get_or_create(&of).set(count(stats.objects));
+            self.sizes.get_or_create(&of).set(count(stats.bytes));
+            self.capacities.get_or_create(&of).set(count(stats.capacity));
             let dot = if k.group.is_empty() { "" } else { "." };
             let qualified = labels::Qualified { resource: format!("{}{dot}{}", k.plural, k.group) };
             self.storage_objects.get_or_create(&qualified).set(count(stats.objects));
