@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         test("init_and_several_containers", several),
         test("pods_carry_their_token", token),
         test("pods_are_proxied_to", proxied),
+        test("pods_and_nodes_are_debugged", debugged),
         // It asks for the whole node: nothing else runs.
         alone("resize_in_place", resize),
         // Timing matters: nothing else runs.
@@ -91,6 +92,34 @@ fn scale(c: &Cluster) -> Result<()> {
     }
     let refused = ns.k("scale deployment/web --replicas=5 --current-replicas=3").fails()?;
     ensure!(refused.contains("Expected replicas to be 3, was 1"), "{refused}");
+    Ok(())
+}
+
+fn debugged(c: &Cluster) -> Result<()> {
+    const IMAGE: &str = "skiff.local/hello:2";
+    let ns = c.namespace("debugged")?;
+    ns.k("run web --image=skiff.local/hello:1").ok()?;
+    ns.k("wait --for=condition=Ready pod/web --timeout=30s").ok().with_context(|| ns.state())?;
+    // A copy with another image, and one with a container more that sees its processes.
+    ns.k(&format!("debug web --copy-to=copy --set-image=*={IMAGE}")).ok()?;
+    ns.k("wait --for=condition=Ready pod/copy --timeout=30s").ok().with_context(|| ns.state())?;
+    ensure!(ns.field("pod copy", "{.spec.containers[*].image}")? == IMAGE, "{}", ns.state());
+    ns.k(&format!(
+        "debug web --copy-to=shared --share-processes --container=tools --image={IMAGE} -- sleep 600"
+    ))
+    .ok()?;
+    ns.k("wait --for=condition=Ready pod/shared --timeout=30s").ok().with_context(|| ns.state())?;
+    let seen = ns.k("exec shared -c tools -- sh -c").arg("cat /proc/[0-9]*/comm").ok()?;
+    ensure!(seen.lines().any(|comm| comm == "hello") && seen.lines().any(|comm| comm == "sleep"), "{seen}");
+    // A node's files and its network.
+    let node = ns.field("pod web", "{.spec.nodeName}")?;
+    let said = ns.k(&format!("debug node/{node} --image={IMAGE}")).ok()?;
+    let pod = said.split_whitespace().find(|word| word.starts_with("node-debugger-"));
+    let pod = pod.with_context(|| format!("no pod is named: {said}"))?;
+    ns.k(&format!("wait --for=condition=Ready pod/{pod} --timeout=30s")).ok().with_context(|| ns.state())?;
+    let there = ns.k(&format!("exec {pod} -- cat /host/etc/hostname")).ok()?;
+    ensure!(there == std::fs::read_to_string("/etc/hostname")?, "{there}");
+    ensure!(ns.field(&format!("pod {pod}"), "{.spec.hostNetwork}")? == "true", "{}", ns.state());
     Ok(())
 }
 
