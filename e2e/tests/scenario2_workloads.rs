@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         alone("resize_in_place", resize),
         // Timing matters: nothing else runs.
         alone("set_image_without_a_failed_request", rolling_update_under_load),
+        // Last of all: the cluster is taken down in the middle of it, and must leave nothing all the same.
+        alone("taken_down_while_pods_start", many_start),
     ])
 }
 
@@ -93,6 +95,17 @@ fn scale(c: &Cluster) -> Result<()> {
     let refused = ns.k("scale deployment/web --replicas=5 --current-replicas=3").fails()?;
     ensure!(refused.contains("Expected replicas to be 3, was 1"), "{refused}");
     Ok(())
+}
+
+fn many_start(c: &Cluster) -> Result<()> {
+    // No namespace of the test's own, which would be deleted at its end.
+    c.k("create deployment many --image=skiff.local/hello:1 --replicas=12").ok()?;
+    eventually("the first of many pods have a sandbox", seconds(30), || {
+        let conditions = "{.items[*].status.conditions[?(@.type=='PodReadyToStartContainers')].status}";
+        let started = c.k("get pods -l app=many -o").arg(format!("jsonpath={conditions}")).ok()?;
+        ensure!(started.contains("True"), "{started}");
+        Ok(())
+    })
 }
 
 fn debugged(c: &Cluster) -> Result<()> {

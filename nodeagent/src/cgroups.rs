@@ -11,6 +11,9 @@ use crate::pod::resources::{self, PodLimits, Qos};
 use crate::pod::spec;
 use crate::process::ProcessId;
 
+/// How often processes that are left are looked for.
+const ROUNDS: usize = 10;
+
 /// A cgroup that could not be made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -186,13 +189,20 @@ impl Cgroupfs {
     /// Ends what still runs below our root and removes it. A runtime that is stopped while it starts something knows
     /// nothing of it afterwards: what it was starting is found here only.
     pub async fn remove_all(&self) {
-        for root in self.hierarchies().into_iter().map(|hierarchy| hierarchy.join(&self.root)) {
-            for process in processes_below(&root) {
-                tracing::debug!(pid = process.pid, cgroup = %root.display(), "ending a left-over process");
+        let roots: Vec<_> =
+            self.hierarchies().into_iter().map(|hierarchy| hierarchy.join(&self.root)).collect();
+        // What one has started before it was ended is found in the next round.
+        for _ in 0..ROUNDS {
+            let left: Vec<_> = roots.iter().flat_map(|root| processes_below(root)).collect();
+            if left.is_empty() {
+                break;
+            }
+            for process in left {
+                tracing::debug!(pid = process.pid, "ending a left-over process");
                 process.kill().await;
             }
-            remove_tree(&root);
         }
+        roots.iter().for_each(|root| remove_tree(root));
     }
 }
 

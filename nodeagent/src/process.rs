@@ -28,6 +28,25 @@ impl ProcessId {
         (state != "Z").then_some(ProcessId { pid, start })
     }
 
+    /// All processes that this one can see.
+    pub fn all() -> Vec<ProcessId> {
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter_map(ProcessId::of).collect()
+    }
+
+    /// The process that began the session it is in.
+    pub fn session(self) -> Option<i32> {
+        nix::unistd::getsid(Some(Pid::from_raw(self.pid))).ok().map(Pid::as_raw)
+    }
+
+    /// What it was started with, its program first; nothing where it cannot be seen.
+    pub fn arguments(self) -> Vec<String> {
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let line = line.strip_suffix(&[0]).unwrap_or(&line);
+        line.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+    }
+
     /// Whether it still runs.
     pub fn alive(self) -> bool {
         ProcessId::of(self.pid) == Some(self)
@@ -77,5 +96,9 @@ mod tests {
         let me = ProcessId::of(std::process::id() as i32).unwrap();
         assert!(me.alive());
         assert!(!ProcessId { start: me.start + 1, ..me }.alive());
+        assert!(ProcessId::all().contains(&me));
+        assert!(me.session().is_some());
+        let arguments: Vec<String> = std::env::args().collect();
+        assert_eq!(me.arguments(), arguments);
     }
 }

@@ -31,12 +31,16 @@ pub async fn shutdown_all(config: &Config) -> Result<(), AgentError> {
     }
     if let Some(containerd) = &owned {
         containerd.stop().await;
-        crate::volumes::remove_dir(&config.run_dir.join("containerd"));
+    }
+    // Before anything is unmounted: nobody uses it any more then.
+    Cgroupfs::new(&config.cgroup_root).remove_all().await;
+    let state = config.run_dir.join("containerd");
+    if owned.is_some() {
+        crate::volumes::remove_dir(&state);
         mounts::unmount_below(&config.data_dir.join("containerd"));
     }
     crate::volumes::remove_dir(&config.data_dir.join("pods"));
-    Cgroupfs::new(&config.cgroup_root).remove_all().await;
-    cleanup::remove(&config.bridge, &config.data_dir.join("cni")).await;
+    cleanup::remove(&config.bridge, &config.data_dir.join("cni"), &state).await;
     Ok(())
 }
 

@@ -58,6 +58,8 @@ pub enum ContainerdError {
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOG_LIMIT: u64 = 10 << 20;
+/// How often what is left is looked for; each time there is less of it that could start anything.
+const ROUNDS: usize = 10;
 
 /// Paths and programs of our containerd.
 #[derive(Debug, Clone)]
@@ -225,14 +227,23 @@ impl Containerd {
         }
     }
 
-    /// Ends containerd and whatever shims are left of it.
+    /// Ends containerd and whatever it has started that is no container: shims, runc, plugins. What it was starting
+    /// does not get any further.
     pub async fn stop(&self) {
-        if let Some(process) = self.running() {
+        let containerd = self.running();
+        if let Some(process) = containerd {
             process.end(Duration::from_secs(10)).await;
         }
-        for shim in shims_of(&self.socket()) {
-            tracing::debug!(pid = shim.pid, "ending a left-over shim");
-            shim.end(Duration::from_secs(1)).await;
+        // What one of them has started before it was ended is found in the next round.
+        for _ in 0..ROUNDS {
+            let left = self.left_overs(containerd);
+            if left.is_empty() {
+                break;
+            }
+            for process in left {
+                tracing::debug!(pid = process.pid, "ending what containerd has left");
+                process.kill().await;
+            }
         }
         match std::fs::remove_file(self.pid_file()) {
             Ok(()) => {}
@@ -241,25 +252,29 @@ impl Containerd {
         }
     }
 
+    /// What runs of a containerd that has ended: all of its session, which containers are not in, and from sessions
+    /// before it the shims and runcs that work on our state.
+    fn left_overs(&self, containerd: Option<ProcessId>) -> Vec<ProcessId> {
+        let state = self.state.display().to_string();
+        let ours = |process: &ProcessId| {
+            if containerd.is_some_and(|leader| process.session() == Some(leader.pid)) {
+                return true;
+            }
+            let arguments = process.arguments();
+            let program = arguments.first().and_then(|program| Path::new(program).file_name());
+            let known = program.is_some_and(|name| {
+                Some(name) == self.programs.runc.file_name()
+                    || name.to_string_lossy().starts_with("containerd-shim")
+            });
+            known && arguments.iter().skip(1).any(|argument| argument.starts_with(&state))
+        };
+        ProcessId::all().into_iter().filter(ours).collect()
+    }
+
     /// Whether a containerd of ours runs.
     pub fn is_running(&self) -> bool {
         self.running().is_some()
     }
-}
-
-fn shims_of(socket: &Path) -> Vec<ProcessId> {
-    let needle = socket.display().to_string();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut args = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-            args.next().is_some_and(|program| program.contains("containerd-shim"))
-                && args.any(|argument| argument == needle)
-        })
-        .filter_map(ProcessId::of)
-        .collect()
 }
 
 fn create_dir(path: &Path) -> Result<(), ContainerdError> {
