@@ -1,0 +1,291 @@
+//! What schemas of custom resources may say beyond their structure: types, lists, maps, rules. Expressions are not
+//! compiled.
+
+use serde_json::{Value, json};
+
+use super::crd_path;
+use super::crd_rules::Rules;
+use super::crd_structural::{EMBEDDED, PRESERVE, schema_at, unsupported};
+use super::fields::{self, below, entries, flag, list, set, set_text, text, texts};
+use crate::field::{ErrorList, Path};
+
+/// Sorted, as messages list them.
+pub const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
+const FORBIDDEN: &[&str] =
+    &["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"];
+const META: &[&str] = &["metadata", "kind", "apiVersion"];
+const REASONS: &[&str] =
+    &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+
+/// What surrounds a schema.
+#[derive(Clone, Default)]
+struct Inside {
+    /// Metadata of an object, or its kind and version.
+    meta: bool,
+    /// Why there may be no default.
+    no_default: Option<String>,
+}
+
+/// Reasons to refuse the schema of a version; `path` is its `openAPIV3Schema`.
+pub fn validate(schema: &Value, rules: &Rules, path: &Path, errors: &mut ErrorList) {
+    Walk { rules }.schema(schema, &Inside::default(), true, path, errors);
+}
+
+struct Walk<'r> {
+    rules: &'r Rules,
+}
+
+impl Walk<'_> {
+    fn schema(&self, s: &Value, inside: &Inside, root: bool, path: &Path, errors: &mut ErrorList) {
+        self.keywords(s, inside, path, errors);
+        self.children(s, inside, root, path, errors);
+        if set(s, PRESERVE).is_some() && !flag(s, PRESERVE) {
+            errors.invalid(&path.child(PRESERVE), false, "must be true or undefined");
+        }
+        map_type(s, path, errors);
+        self.list_type(s, path, errors);
+        for (i, rule) in list(s, "x-kubernetes-validations").iter().enumerate() {
+            validation(s, rule, &path.child("x-kubernetes-validations").index(i), errors);
+        }
+    }
+
+    fn keywords(&self, s: &Value, inside: &Inside, path: &Path, errors: &mut ErrorList) {
+        let kind = text(s, "type");
+        if self.rules.types && !kind.is_empty() {
+            fields::word(s, "type", TYPES, path, errors);
+        }
+        if let Some(why) = inside.no_default.as_ref().filter(|_| set(s, "default").is_some()) {
+            errors.forbidden(&path.child("default"), format!("must not be set {why}"));
+        }
+        for field in FORBIDDEN.iter().filter(|f| set(s, f).is_some()) {
+            errors.forbidden(&path.child(field), format!("{field} is not supported"));
+        }
+        if kind == "null" {
+            let text = "type cannot be set to null, use nullable as an alternative";
+            errors.forbidden(&path.child("type"), text);
+        }
+        if !list(s, "items").is_empty() {
+            errors.forbidden(&path.child("items"), "items must be a schema object and not an array");
+        }
+        if inside.meta && flag(s, EMBEDDED) {
+            errors.forbidden(&path.child(EMBEDDED), "must not be used inside of resource meta");
+        }
+        if flag(s, "uniqueItems") {
+            errors.forbidden(
+                &path.child("uniqueItems"),
+                "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+            );
+        }
+    }
+
+    fn children(&self, s: &Value, inside: &Inside, root: bool, path: &Path, errors: &mut ErrorList) {
+        if let Some(more) = set(s, "additionalProperties") {
+            let path = path.child("additionalProperties");
+            if entries(s, "properties").next().is_some() && *more != true {
+                errors.forbidden(&path, "additionalProperties and properties are mutual exclusive");
+            }
+            let mut below = inside.clone();
+            if inside.meta {
+                below.no_default = Some("inside additionalProperties applying to object metadata".into());
+            }
+            if more.is_object() {
+                self.schema(more, &below, false, &path, errors);
+            }
+        }
+        for (name, p) in entries(s, "properties") {
+            let mut below = inside.clone();
+            if (root || flag(s, EMBEDDED)) && META.contains(&name.as_str()) {
+                below.meta = true;
+                if root {
+                    below.no_default = Some(format!("in top-level {name}"));
+                }
+            }
+            self.schema(p, &below, false, &path.child("properties").key(name), errors);
+        }
+        if let Some(not) = schema_at(s, "not") {
+            self.schema(not, inside, false, &path.child("not"), errors);
+        }
+        for junctor in ["allOf", "oneOf", "anyOf"] {
+            for (i, b) in list(s, junctor).iter().enumerate() {
+                self.schema(b, inside, false, &path.child(junctor).index(i), errors);
+            }
+        }
+        for (name, d) in entries(s, "definitions") {
+            self.schema(d, inside, false, &path.child("definitions").key(name), errors);
+        }
+        if let Some(items) = schema_at(s, "items") {
+            self.schema(items, inside, false, &path.child("items"), errors);
+        }
+        for (i, item) in list(s, "items").iter().enumerate() {
+            self.schema(item, inside, false, &path.child("items").index(i), errors);
+        }
+        for (name, d) in entries(s, "dependencies").filter(|(_, d)| d.is_object()) {
+            self.schema(d, inside, false, &path.child("dependencies").key(name), errors);
+        }
+    }
+
+    fn list_type(&self, s: &Value, path: &Path, errors: &mut ErrorList) {
+        let kind = set_text(s, "x-kubernetes-list-type");
+        if kind.is_some() && text(s, "type") != "array" {
+            wrong_type(s, "must be array if x-kubernetes-list-type is specified", path, errors);
+        } else if self.rules.atomic_sets {
+            set_items(s, path, errors);
+        }
+        let (at, at_keys) = (path.child("x-kubernetes-list-type"), path.child("x-kubernetes-list-map-keys"));
+        if let Some(kind) = kind.filter(|k| !["atomic", "set", "map"].contains(k)) {
+            errors.not_supported(&at, kind, &["atomic", "set", "map"]);
+        }
+        if !texts(s, "x-kubernetes-list-map-keys").is_empty() {
+            let text = "must be map if x-kubernetes-list-map-keys is non-empty";
+            match kind {
+                None => errors.required(&at, text),
+                Some("map") => {}
+                Some(other) => errors.invalid(&at, other, text),
+            }
+        }
+        if kind == Some("map") {
+            map_list(s, path, &at_keys, errors);
+        }
+        if self.rules.map_keys {
+            items_of_maps_and_sets(s, path, errors);
+        }
+    }
+}
+
+/// An error about the type, in the form that fits a missing or another one.
+fn wrong_type(s: &Value, detail: &str, path: &Path, errors: &mut ErrorList) {
+    match text(s, "type") {
+        "" => errors.required(&path.child("type"), detail),
+        other => errors.invalid(&path.child("type"), other, detail),
+    }
+}
+
+fn map_type(s: &Value, path: &Path, errors: &mut ErrorList) {
+    let Some(kind) = set_text(s, "x-kubernetes-map-type") else { return };
+    if text(s, "type") != "object" {
+        wrong_type(s, "must be object if x-kubernetes-map-type is specified", path, errors);
+    }
+    if !["atomic", "granular"].contains(&kind) {
+        errors.not_supported(&path.child("x-kubernetes-map-type"), kind, &["atomic", "granular"]);
+    }
+}
+
+/// Items of sets are compared as a whole.
+pub fn set_items(s: &Value, path: &Path, errors: &mut ErrorList) {
+    const DETAIL: &str = "must be atomic as item of a list with x-kubernetes-list-type=set";
+    let Some(items) = schema_at(s, "items").filter(|_| text(s, "x-kubernetes-list-type") == "set") else {
+        return;
+    };
+    let (path, list_type) = (path.child("items"), fields::shown(items, "x-kubernetes-list-type"));
+    match text(items, "type") {
+        "array" if !list_type.is_null() && list_type != "atomic" => {
+            errors.invalid(&path.child("x-kubernetes-list-type"), list_type, DETAIL);
+        }
+        // Upstream shows the type of a list here, too.
+        "object" if text(items, "x-kubernetes-map-type") != "atomic" => {
+            errors.invalid(&path.child("x-kubernetes-map-type"), list_type, DETAIL);
+        }
+        _ => {}
+    }
+}
+
+fn map_list(s: &Value, path: &Path, at_keys: &Path, errors: &mut ErrorList) {
+    let keys = texts(s, "x-kubernetes-list-map-keys");
+    let at_items = path.child("items");
+    if keys.is_empty() {
+        errors.required(at_keys, "must not be empty if x-kubernetes-list-type is map");
+    }
+    let Some(items) = set(s, "items") else {
+        errors.required(&at_items, "must have a schema if x-kubernetes-list-type is map");
+        return;
+    };
+    if !items.is_object() {
+        let text = "must only have a single schema if x-kubernetes-list-type is map";
+        errors.invalid(&at_items, items.clone(), text);
+        return;
+    }
+    let kind = text(items, "type");
+    if kind != "object" {
+        let text = "must be object if parent array's x-kubernetes-list-type is map";
+        errors.invalid(&at_items.child("type"), kind, text);
+        return;
+    }
+    for (i, key) in keys.iter().enumerate() {
+        match set(below(items, "properties"), key) {
+            None => {
+                let text = "entries must all be names of item properties";
+                errors.invalid(at_keys, json!(keys), text);
+            }
+            Some(p) if ["array", "object"].contains(&text(p, "type")) => {
+                let at = at_items.child("properties").key(key).child("type");
+                let text = "must be a scalar type if parent array's x-kubernetes-list-type is map";
+                errors.invalid(&at, kind, text);
+            }
+            Some(_) => {}
+        }
+        if keys[..i].contains(key) {
+            errors.invalid(at_keys, json!(keys), "must not contain duplicate entries");
+        }
+    }
+}
+
+/// Items of maps and sets are there, and so are the keys of maps.
+pub fn items_of_maps_and_sets(s: &Value, path: &Path, errors: &mut ErrorList) {
+    let kind = text(s, "x-kubernetes-list-type");
+    let Some(items) = schema_at(s, "items").filter(|_| ["set", "map"].contains(&kind)) else { return };
+    let path = path.child("items");
+    if flag(items, "nullable") {
+        let text = format!("cannot be nullable when x-kubernetes-list-type is {kind}");
+        errors.forbidden(&path.child("nullable"), text);
+    }
+    if kind != "map" {
+        return;
+    }
+    let required = texts(items, "required");
+    for key in texts(s, "x-kubernetes-list-map-keys") {
+        let Some(property) = set(below(items, "properties"), key) else { continue };
+        let at = path.child("properties").key(key);
+        if !required.contains(&key) && set(property, "default").is_none() {
+            let text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            errors.required(&at.child("default"), text);
+        }
+        if flag(property, "nullable") {
+            let text = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
+            errors.forbidden(&at.child("nullable"), text);
+        }
+    }
+}
+
+/// Reasons to refuse a rule, beyond what compiling would find.
+fn validation(s: &Value, rule: &Value, path: &Path, errors: &mut ErrorList) {
+    let breaks = |t: &str| t.contains(['\n', '\r']);
+    let (expression, message) = (text(rule, "rule").trim(), text(rule, "message"));
+    if expression.is_empty() {
+        errors.required(&path.child("rule"), "rule is not specified");
+    } else if !message.is_empty() && message.trim().is_empty() {
+        errors.invalid(&path.child("message"), message, "must be non-empty if specified");
+    } else if breaks(message.trim()) {
+        errors.invalid(&path.child("message"), message, "must not contain line breaks");
+    } else if breaks(expression) && message.is_empty() {
+        errors.required(&path.child("message"), "message must be specified if rule contains line breaks");
+    }
+    let by_expression = text(rule, "messageExpression");
+    if !by_expression.is_empty() && by_expression.trim().is_empty() {
+        let text = "messageExpression must be non-empty if specified";
+        errors.required(&path.child("messageExpression"), text);
+    }
+    fields::word(rule, "reason", REASONS, path, errors);
+    let (field, at) = (text(rule, "fieldPath"), path.child("fieldPath"));
+    if field.is_empty() {
+        return;
+    }
+    if field.trim().is_empty() {
+        errors.invalid(&at, field, "must be non-empty if specified");
+    }
+    if breaks(field) {
+        errors.invalid(&at, field, "must not contain line breaks");
+    }
+    if unsupported(s).is_none() && crd_path::find(field, s, true).is_err() {
+        errors.invalid(&at, field, "must be a valid path");
+    }
+}

@@ -1,0 +1,135 @@
+//! Rules that a stored definition may go on breaking: what was accepted once is not refused when something else changes.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::crd_openapi::{self, TYPES};
+use super::crd_structural::{self, schema_at};
+use super::fields::{self, below, entries, flag, list, set, text, texts};
+use super::{crd_default, webhook_client};
+use crate::field::{ErrorList, Path};
+
+/// Which rules are in force; all of them for a new definition.
+#[derive(Debug)]
+pub struct Rules {
+    /// Every version has a schema.
+    pub schemas: bool,
+    /// Schemas are structural.
+    pub structural: bool,
+    /// Types are known.
+    pub types: bool,
+    /// Items of sets are atomic.
+    pub atomic_sets: bool,
+    /// Keys of maps are there, and items are not null.
+    pub map_keys: bool,
+    /// Defaults have no unknown fields.
+    pub pruned_defaults: bool,
+    /// A version of reviews is known.
+    pub review_version: bool,
+    /// What names the authority of a webhook is a certificate.
+    pub authority: bool,
+    /// The versions that may have more selectable fields than others.
+    pub many_selectable: HashSet<String>,
+}
+
+/// More fields than these cannot be selected by.
+pub const MAX_SELECTABLE: usize = 8;
+
+impl Rules {
+    /// For a new definition. Its webhook may be given an authority later.
+    pub fn strict() -> Self {
+        Self {
+            schemas: true,
+            structural: true,
+            types: true,
+            atomic_sets: true,
+            map_keys: true,
+            pruned_defaults: true,
+            review_version: true,
+            authority: false,
+            many_selectable: HashSet::new(),
+        }
+    }
+
+    /// For a change of a definition.
+    pub fn towards(new: &Value, old: &Value) -> Self {
+        let spec = below(old, "spec");
+        let webhook = below(below(spec, "conversion"), "webhook");
+        let reviews = texts(webhook, "conversionReviewVersions");
+        let authority = text(below(webhook, "clientConfig"), "caBundle");
+        let all = |rule: fn(&Value) -> bool| schemas(spec).all(rule);
+        Self {
+            schemas: list(spec, "versions").iter().all(|v| schema_of(v).is_some()),
+            structural: all(crd_structural::is_structural),
+            types: all(|s| every(s, &|s| text(s, "type").is_empty() || TYPES.contains(&text(s, "type")))),
+            atomic_sets: all(|s| every(s, &keeps(crd_openapi::set_items))),
+            map_keys: all(|s| every(s, &keeps(crd_openapi::items_of_maps_and_sets))),
+            pruned_defaults: all(crd_default::are_pruned),
+            review_version: reviews.is_empty() || webhook_client::has_accepted_version(&reviews),
+            authority: is_established(old) && webhook_client::authority(authority).is_ok(),
+            many_selectable: many_selectable(new, old),
+        }
+    }
+}
+
+/// Whether names were accepted once and resources are served.
+pub fn is_established(definition: &Value) -> bool {
+    let conditions = list(below(definition, "status"), "conditions");
+    conditions.iter().find(|c| text(c, "type") == "Established").is_some_and(|c| text(c, "status") == "True")
+}
+
+/// The schema of a version.
+pub fn schema_of(version: &Value) -> Option<&Value> {
+    schema_at(below(version, "schema"), "openAPIV3Schema")
+}
+
+/// The schemas of all versions.
+pub fn schemas(spec: &Value) -> impl Iterator<Item = &Value> {
+    list(spec, "versions").iter().filter_map(schema_of)
+}
+
+/// Whether something is true of a schema and of all within it.
+pub fn every(s: &Value, rule: &dyn Fn(&Value) -> bool) -> bool {
+    let lists = ["items", "allOf", "anyOf", "oneOf"].into_iter().flat_map(|f| list(s, f));
+    let single = ["items", "not", "additionalProperties", "additionalItems"];
+    let single = single.into_iter().filter_map(|f| schema_at(s, f));
+    let maps = ["properties", "patternProperties", "definitions", "dependencies"];
+    let maps = maps.into_iter().flat_map(|f| entries(s, f)).map(|(_, s)| s).filter(|s| s.is_object());
+    rule(s) && lists.chain(single).chain(maps).all(|s| every(s, rule))
+}
+
+/// Whether a rule about one schema has nothing to say.
+fn keeps(rule: fn(&Value, &Path, &mut ErrorList)) -> impl Fn(&Value) -> bool {
+    move |s| {
+        let mut errors = ErrorList::new();
+        rule(s, &Path::new(""), &mut errors);
+        errors.is_empty()
+    }
+}
+
+/// Whether any schema needs to be structural by what it says.
+pub fn must_be_structural(spec: &Value) -> bool {
+    let plain = |s: &Value| {
+        let extended = ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type"];
+        set(s, "default").is_none()
+            && !extended.iter().any(|f| set(s, f).is_some())
+            && !["x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"].iter().any(|f| flag(s, f))
+            && !["x-kubernetes-list-map-keys", "x-kubernetes-validations"]
+                .iter()
+                .any(|f| !list(s, f).is_empty())
+    };
+    !flag(spec, "preserveUnknownFields") || !schemas(spec).all(|s| every(s, &plain))
+}
+
+fn many_selectable(new: &Value, old: &Value) -> HashSet<String> {
+    let versions = |o| list(below(o, "spec"), "versions");
+    let unchanged = |v: &&Value| {
+        versions(old).iter().any(|o| {
+            text(o, "name") == text(v, "name")
+                && list(o, "selectableFields").len() > MAX_SELECTABLE
+                && !fields::differs(o, v, "selectableFields")
+        })
+    };
+    versions(new).iter().filter(unchanged).map(|v| text(v, "name").to_owned()).collect()
+}
