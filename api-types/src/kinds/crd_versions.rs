@@ -217,10 +217,10 @@ fn root(s: &Value, path: &Path, errors: &mut ErrorList) {
     let said = |field: &&str| there(s, field).is_some_and(|v| *v != false && *v != "");
     let kind = text(s, "type");
     let of_type = !kind.is_empty() && kind != "object";
-    if of_type && !NOT_AT_ROOT[..3].iter().any(|f| said(f)) {
+    if of_type && !NOT_AT_ROOT[..3].iter().any(said) {
         let text = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         errors.invalid(&path.child("type"), kind, text);
-    } else if NOT_AT_ROOT.iter().any(|f| said(f)) {
+    } else if NOT_AT_ROOT.iter().any(said) {
         let text = format!(
             "only [{AT_ROOT}] fields are allowed at the root of the schema if the status subresource is enabled"
         );
