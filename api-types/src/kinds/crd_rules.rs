@@ -133,3 +133,117 @@ fn many_selectable(new: &Value, old: &Value) -> HashSet<String> {
     };
     versions(new).iter().filter(unchanged).map(|v| text(v, "name").to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::customresourcedefinition::CustomResourceDefinition;
+    use super::*;
+    use crate::catalog::Strategy;
+    use serde_json::json;
+
+    fn definition(schema: &Value, change: &Value) -> Value {
+        let version =
+            json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+        let mut d = json!({"metadata": {"name": "things.example.com"}, "spec": {"group": "example.com",
+            "scope": "Cluster", "names": {"plural": "things", "kind": "Thing", "singular": "thing", "listKind": "ThingList"},
+            "versions": [version]}, "status": {"storedVersions": ["v1"]}});
+        for (field, value) in change.as_object().into_iter().flatten() {
+            d["spec"][field] = value.clone();
+        }
+        d
+    }
+
+    fn update(new: &Value, old: &Value) -> Vec<String> {
+        let mut errors = ErrorList::new();
+        CustomResourceDefinition.validate_update(new, old, &mut errors);
+        errors.0.iter().map(|e| e.field.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_stored_may_go_on_being_wrong() {
+        let plain = json!({"type": "object"});
+        let field = |s: Value| json!({"type": "object", "properties": {"a": s}});
+        let keeps = json!({"preserveUnknownFields": true});
+        let reviews = |versions: Value| {
+            json!({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": versions,
+                "clientConfig": {"url": "https://a"}}}})
+        };
+        for (good, bad) in [
+            // Sets of things that are not compared as a whole, keys that may be missing, defaults nobody knows.
+            (
+                definition(&plain, &json!({})),
+                definition(
+                    &field(
+                        json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}}),
+                    ),
+                    &json!({}),
+                ),
+            ),
+            (
+                definition(&plain, &json!({})),
+                definition(
+                    &field(
+                        json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                    "items": {"type": "object", "properties": {"k": {"type": "string"}}}}),
+                    ),
+                    &json!({}),
+                ),
+            ),
+            (
+                definition(&plain, &json!({})),
+                definition(&field(json!({"type": "object", "default": {"b": 1}})), &json!({})),
+            ),
+            // What only definitions can say that keep what they do not know.
+            (definition(&plain, &keeps), definition(&json!({"type": "string"}), &keeps)),
+            (definition(&plain, &keeps), definition(&field(json!({"type": "odd"})), &keeps)),
+            (definition(&plain, &keeps), definition(&Value::Null, &keeps)),
+            (definition(&plain, &reviews(json!(["v1"]))), definition(&plain, &reviews(json!(["v9"])))),
+        ] {
+            assert_eq!(update(&bad, &good).len(), 1, "{bad}");
+            assert_eq!(update(&bad, &bad), Vec::<String>::new(), "{bad}");
+        }
+        assert_eq!(
+            update(&definition(&Value::Null, &json!({})), &definition(&Value::Null, &keeps)),
+            ["spec.versions[0].schema.openAPIV3Schema"],
+            "what is served must be known once nothing else is kept"
+        );
+        assert_eq!(
+            update(&definition(&plain, &keeps), &definition(&plain, &json!({}))),
+            ["spec.preserveUnknownFields"]
+        );
+    }
+
+    #[test]
+    fn authorities_of_webhooks_are_certificates_once_the_definition_is_established() {
+        let with = |bundle: &str, established: bool| {
+            let mut d = definition(
+                &json!({"type": "object"}),
+                &json!({"conversion": {"strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://a", "caBundle": bundle}}}}),
+            );
+            if established {
+                d["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);
+            }
+            d
+        };
+        for (old, refused) in [(with("", true), 1), (with("eA==", true), 0), (with("", false), 0)] {
+            assert_eq!(update(&with("eA==", true), &old).len(), refused, "{old}");
+        }
+    }
+
+    #[test]
+    fn many_fields_to_select_by() {
+        let with = |n: usize| {
+            let names: Vec<String> = (0..n).map(|i| format!("f{i}")).collect();
+            let properties: serde_json::Map<String, Value> =
+                names.iter().map(|n| (n.clone(), json!({"type": "string"}))).collect();
+            let fields: Vec<Value> = names.iter().map(|n| json!({"jsonPath": format!(".{n}")})).collect();
+            let mut d = definition(&json!({"type": "object", "properties": properties}), &json!({}));
+            d["spec"]["versions"][0]["selectableFields"] = json!(fields);
+            d
+        };
+        for (new, old, refused) in [(8, 1, 0), (9, 8, 1), (9, 9, 0), (10, 9, 1)] {
+            assert_eq!(update(&with(new), &with(old)).len(), refused, "{new} {old}");
+        }
+    }
+}

@@ -92,7 +92,9 @@ impl Against<'_> {
             self.refused(format!("{place:?} must validate at least one schema (anyOf)"));
             self.errors.0.append(&mut best.0);
         }
-        let valid = one.iter().filter(|b| self.would(value, b, place).is_ok()).count();
+        // Each branch is judged once: schemas nest, and twice at every level would be a power of two in all.
+        let judged: Vec<_> = one.iter().map(|branch| self.would(value, branch, place)).collect();
+        let valid = judged.iter().filter(|j| j.is_ok()).count();
         if !one.is_empty() && valid != 1 {
             let found = if valid == 0 {
                 "Found none valid".into()
@@ -100,8 +102,8 @@ impl Against<'_> {
                 format!("Found {valid} valid alternatives")
             };
             self.refused(format!("{place:?} must validate one and only one schema (oneOf). {found}"));
-            if let Err(Some(mut best)) = self.any(value, one, place) {
-                self.errors.0.append(&mut best.0);
+            if let Some(Err(mut first)) = judged.into_iter().next().filter(|_| valid == 0) {
+                self.errors.0.append(&mut first.0);
             }
         }
         let mut valid = 0;

@@ -105,3 +105,14 @@ fn values() {
         assert_eq!(got, want, "{schema} {value}");
     }
 }
+
+#[test]
+fn nested_alternatives_are_judged_once() {
+    let mut deep = json!({"type": "string"});
+    for _ in 0..60 {
+        deep = json!({"oneOf": [deep]});
+    }
+    let mut errors = ErrorList::new();
+    validate(&json!(1), &deep, &Path::new("d"), &mut errors);
+    assert_eq!(errors.0.len(), 61);
+}
