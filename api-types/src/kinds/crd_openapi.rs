@@ -285,7 +285,7 @@ fn validation(s: &Value, rule: &Value, path: &Path, errors: &mut ErrorList) {
     if breaks(field) {
         errors.invalid(&at, field, "must not contain line breaks");
     }
-    if unsupported(s).is_none() && crd_path::find(field, s, true).is_err() {
+    if crd_path::find(field, s, true).is_err() && unsupported(s).is_none() {
         errors.invalid(&at, field, "must be a valid path");
     }
 }
