@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::crd_openapi::{self, TYPES};
+use super::crd_openapi::TYPES;
 use super::crd_structural::{self, schema_at};
 use super::fields::{self, below, entries, flag, list, set, text, texts};
-use super::{crd_default, webhook_client};
+use super::{crd_default, crd_lists, webhook_client};
 use crate::field::{ErrorList, Path};
 
 /// Which rules are in force; all of them for a new definition.
@@ -63,8 +63,8 @@ impl Rules {
             schemas: list(spec, "versions").iter().all(|v| schema_of(v).is_some()),
             structural: all(crd_structural::is_structural),
             types: all(|s| every(s, &|s| text(s, "type").is_empty() || TYPES.contains(&text(s, "type")))),
-            atomic_sets: all(|s| every(s, &keeps(crd_openapi::set_items))),
-            map_keys: all(|s| every(s, &keeps(crd_openapi::items_of_maps_and_sets))),
+            atomic_sets: all(|s| every(s, &keeps(crd_lists::set_items))),
+            map_keys: all(|s| every(s, &keeps(crd_lists::items_of_maps_and_sets))),
             pruned_defaults: all(crd_default::are_pruned),
             review_version: reviews.is_empty() || webhook_client::has_accepted_version(&reviews),
             authority: is_established(old) && webhook_client::authority(authority).is_ok(),

@@ -20,6 +20,7 @@ pub(crate) mod crd_complete;
 pub(crate) mod crd_conversion;
 pub(crate) mod crd_default;
 pub(crate) mod crd_formats;
+pub(crate) mod crd_lists;
 pub(crate) mod crd_names;
 pub(crate) mod crd_openapi;
 pub(crate) mod crd_path;
