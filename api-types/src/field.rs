@@ -23,6 +23,8 @@ pub enum ErrorType {
     TooLong,
     /// There are more elements than allowed.
     TooMany,
+    /// It is of another type than it should be.
+    TypeInvalid,
 }
 
 impl ErrorType {
@@ -37,6 +39,7 @@ impl ErrorType {
             Self::NotFound => "FieldValueNotFound",
             Self::TooLong => "FieldValueTooLong",
             Self::TooMany => "FieldValueTooMany",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
         }
     }
 }
@@ -146,6 +149,11 @@ impl ErrorList {
     /// The value is malformed, and its text would not help.
     pub fn invalid_unshown(&mut self, path: &Path, detail: impl fmt::Display) {
         self.push(ErrorType::Invalid, path, format!("Invalid value: {detail}"));
+    }
+
+    /// The value is of another type than it should be; `found` is the name of its own.
+    pub fn wrong_type(&mut self, path: &Path, found: &str, detail: impl fmt::Display) {
+        self.push(ErrorType::TypeInvalid, path, format!("Invalid value: {found:?}: {detail}"));
     }
 
     /// The value is malformed for each of these reasons.

@@ -28,9 +28,8 @@ const RESIZE: &[&[&str]] = &[
 ];
 
 /// Kinds whose status updates leave all metadata as it is.
-const STATUS_ALONE: [(&str, &str); 7] = [
+const STATUS_ALONE: [(&str, &str); 6] = [
     ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("apiregistration.k8s.io", "apiservices"),
     ("flowcontrol.apiserver.k8s.io", "flowschemas"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),

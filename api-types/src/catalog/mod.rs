@@ -289,9 +289,9 @@ pub trait Strategy: Send + Sync {
     /// Keeps from `old` what an update may not change.
     fn prepare_for_update(&self, _new: &mut Value, _old: &Value) {}
 
-    /// Keeps from `old` what a status update may not change: everything but the status, as the default.
+    /// Keeps from `old` what a status update may not change: everything but the status and metadata, as the default.
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        keep_all_but_status(new, old);
+        keep_spec(new, old);
     }
 
     /// Reasons to refuse the object.
@@ -374,7 +374,20 @@ pub trait Strategy: Send + Sync {
     }
 }
 
-/// The default of status updates: metadata but managed fields, labels aside, and spec stay as they are.
+/// The default of status updates: everything that is neither status nor metadata stays as it is.
+pub fn keep_spec(new: &mut Value, old: &Value) {
+    let written = ["metadata", "status"].map(|f| (f, new.get(f).cloned()));
+    *new = old.clone();
+    let Value::Object(root) = new else { return };
+    for (field, value) in written {
+        match value {
+            Some(v) => root.insert(field.into(), v),
+            None => root.remove(field),
+        };
+    }
+}
+
+/// For status updates that leave metadata alone, too, but for the owners of fields.
 pub fn keep_all_but_status(new: &mut Value, old: &Value) {
     let status = new.get("status").cloned();
     let resource_version = crate::meta::resource_version(new).to_owned();

@@ -12,7 +12,12 @@ use crate::names;
 
 const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+/// What the requests are that a mutating policy can be asked about.
+const MUTABLE: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
+const RESERVED_SUFFIX: &str = ".static.k8s.io";
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
+/// The lists of rules of a policy or a binding.
+pub const RULES: &[&str] = &["resourceRules", "excludeResourceRules"];
 const MAX_CONDITIONS: usize = 64;
 
 /// Fills in what a webhook or policy matches when it does not say.
@@ -27,24 +32,51 @@ pub fn defaults(matching: &mut Map<String, Value>, rules: &[&str]) {
     }
 }
 
-/// Reasons to refuse the match policy and the selectors, where they are set.
-pub fn selectors(matching: &Value, path: &Path, errors: &mut ErrorList) {
+/// What nobody should name an object that they write through the API.
+pub fn reserved_name(name: &str) -> Vec<String> {
+    if !name.ends_with(RESERVED_SUFFIX) {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.name: names ending with {RESERVED_SUFFIX:?} are reserved for static manifest-based configurations and cannot be managed via the API"
+    )]
+}
+
+/// Reasons to refuse the match policy, where it is set.
+pub fn match_policy(matching: &Value, path: &Path, errors: &mut ErrorList) {
     fields::word(matching, "matchPolicy", MATCH_POLICIES, path, errors);
-    fields::selector(matching, "namespaceSelector", path, errors);
-    fields::selector(matching, "objectSelector", path, errors);
+}
+
+/// Reasons to refuse the selectors, where they are set; with `any_value` their expressions may ask for any.
+pub fn selectors(matching: &Value, any_value: bool, path: &Path, errors: &mut ErrorList) {
+    for field in ["namespaceSelector", "objectSelector"] {
+        fields::selector_of(matching, field, any_value, path, errors);
+    }
+}
+
+/// Reasons to refuse operations that no mutating policy can be asked about. Upstream leaves out the places in the lists.
+pub fn mutable(matching: &Value, path: &Path, errors: &mut ErrorList) {
+    let rules = list(matching, "resourceRules").iter();
+    for o in rules.flat_map(|r| texts(r, "operations")).filter(|o| !MUTABLE.contains(o)) {
+        errors.not_supported(&path.child("resourceRules").child("operations"), o, MUTABLE);
+    }
 }
 
 /// Reasons to refuse the resources a policy is about.
 pub fn resources(matching: &Value, path: &Path, errors: &mut ErrorList) {
-    selectors(matching, path, errors);
-    for field in ["resourceRules", "excludeResourceRules"] {
+    match_policy(matching, path, errors);
+    selectors(matching, false, path, errors);
+    for field in RULES {
         for (i, r) in list(matching, field).iter().enumerate() {
             let path = path.child(field).index(i);
             let names = texts(r, "resourceNames");
             for (j, n) in names.iter().enumerate() {
-                errors.invalid_all(&path.child("resourceNames").index(j), n, names::path_segment(n));
+                let at = path.child("resourceNames").index(j);
+                errors.invalid_all(&at, n, names::path_segment(n));
+                if names[..j].contains(n) {
+                    errors.duplicate(&at, *n);
+                }
             }
-            fields::no_repeats(&names, &path.child("resourceNames"), errors);
             rule(r, &path, errors);
         }
     }

@@ -1,10 +1,10 @@
-//! Admission policies and their bindings. They are kept; their expressions are neither compiled nor evaluated yet.
+//! Admission policies. They are kept; their expressions are neither compiled nor evaluated yet.
 
 use serde_json::{Value, json};
 
-use super::fields::{self, below, list, set, set_text, text, texts};
-use super::{admission_match, drop_status, keep_status};
-use crate::catalog::Strategy;
+use super::fields::{self, below, list, set, text};
+use super::{admission_match, drop_status, json_path, keep_status};
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
 use crate::{names, table};
@@ -15,14 +15,6 @@ pub struct AdmissionPolicy {
     pub mutating: bool,
 }
 
-/// The strategy of the bindings of such policies.
-pub struct AdmissionPolicyBinding {
-    /// Whether it binds a mutating policy.
-    pub mutating: bool,
-}
-
-const RULES: &[&str] = &["resourceRules", "excludeResourceRules"];
-const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const MAX_ANNOTATIONS: usize = 20;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
@@ -51,13 +43,48 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
+impl AdmissionPolicy {
+    /// Conditions that are `known` were stored as they are, with the same kind of parameters: they are not judged again.
+    fn check(&self, object: &Value, known: bool, errors: &mut ErrorList) {
+        let (spec, path) = (below(object, "spec"), Path::new("spec"));
+        fields::word(spec, "failurePolicy", &["Fail", "Ignore"], &path, errors);
+        if let Some(kind) = set(spec, "paramKind") {
+            admission_match::param_kind(kind, &path.child("paramKind"), errors);
+        }
+        let at = path.child("matchConstraints");
+        match set(spec, "matchConstraints") {
+            None => errors.required(&at, ""),
+            Some(constraints) => {
+                admission_match::resources(constraints, &at, errors);
+                if list(constraints, "resourceRules").is_empty() {
+                    errors.required(&at.child("resourceRules"), "");
+                }
+                if self.mutating {
+                    admission_match::mutable(constraints, &at, errors);
+                }
+            }
+        }
+        if !known {
+            admission_match::conditions(spec, &path, errors);
+        }
+        for (i, v) in list(spec, "variables").iter().enumerate() {
+            variable(v, &path.child("variables").index(i), errors);
+        }
+        if self.mutating {
+            mutations(spec, &path, errors);
+        } else {
+            validations(meta::name(object), spec, &path, errors);
+        }
+    }
+}
+
 impl Strategy for AdmissionPolicy {
     fn default(&self, object: &mut Value) {
         let Value::Object(root) = object else { return };
         let spec = object_mut(root, "spec");
         default_to(spec, "failurePolicy", "Fail");
         if let Some(Value::Object(constraints)) = spec.get_mut("matchConstraints") {
-            admission_match::defaults(constraints, RULES);
+            admission_match::defaults(constraints, admission_match::RULES);
         }
     }
 
@@ -72,31 +99,18 @@ impl Strategy for AdmissionPolicy {
         keep_status(new, old);
     }
 
-    fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        fields::word(spec, "failurePolicy", &["Fail", "Ignore"], &path, errors);
-        if let Some(kind) = set(spec, "paramKind") {
-            admission_match::param_kind(kind, &path.child("paramKind"), errors);
-        }
-        let at = path.child("matchConstraints");
-        match set(spec, "matchConstraints") {
-            None => errors.required(&at, ""),
-            Some(constraints) => {
-                admission_match::resources(constraints, &at, errors);
-                if list(constraints, "resourceRules").is_empty() {
-                    errors.required(&at.child("resourceRules"), "");
-                }
-            }
-        }
-        admission_match::conditions(spec, &path, errors);
-        for (i, v) in list(spec, "variables").iter().enumerate() {
-            variable(v, &path.child("variables").index(i), errors);
-        }
-        if self.mutating {
-            mutations(spec, &path, errors);
-        } else {
-            validations(meta::name(object), spec, &path, errors);
-        }
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        self.check(object, false, errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        let (spec, before) = (below(new, "spec"), below(old, "spec"));
+        let known = !["paramKind", "matchConditions"].iter().any(|f| fields::differs(spec, before, f));
+        self.check(new, known, errors);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
@@ -105,11 +119,18 @@ impl Strategy for AdmissionPolicy {
         for (i, w) in warnings.iter().enumerate() {
             let path = path.child("typeChecking").child("expressionWarnings").index(i);
             fields::required(w, "warning", &path, errors);
-            if text(w, "fieldRef").trim().is_empty() {
-                errors.required(&path.child("fieldRef"), "");
+            let (field, at) = (text(w, "fieldRef").trim(), path.child("fieldRef"));
+            if field.is_empty() {
+                errors.required(&at, "");
+            } else if let Err(why) = json_path::check(&format!("{{{field}}}")) {
+                errors.invalid(&at, field, format!("invalid JSONPath: {why}"));
             }
         }
         fields::conditions(status, &path, errors);
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        admission_match::reserved_name(meta::name(object))
     }
 
     fn counts_generations(&self) -> bool {
@@ -138,7 +159,7 @@ fn variable(v: &Value, path: &Path, errors: &mut ErrorList) {
         || name.starts_with(|c: char| c.is_ascii_digit())
         || RESERVED.contains(&name)
     {
-        errors.invalid(&path.child("name"), name, "name is not a valid CEL identifier");
+        errors.invalid(&path.child("name"), name, "must be a valid CEL identifier");
     }
     expression(v, "expression is not specified", path, errors);
 }
@@ -191,9 +212,9 @@ fn validation(v: &Value, path: &Path, errors: &mut ErrorList) {
         errors.invalid(&path.child("messageExpression"), message_expression, text);
     }
     if blank(message) {
-        errors.invalid(&path.child("message"), message, "message must be non-empty if specified");
+        errors.invalid(&path.child("message"), message, "must be non-empty if specified");
     } else if message.trim().contains(['\n', '\r']) {
-        errors.invalid(&path.child("message"), message, "message must not contain line breaks");
+        errors.invalid(&path.child("message"), message, "must not contain line breaks");
     }
     fields::word(v, "reason", REASONS, path, errors);
 }
@@ -223,11 +244,12 @@ fn mutations(spec: &Value, path: &Path, errors: &mut ErrorList) {
                 let text = format!("must be specified when patchType is {}", text(m, "patchType"));
                 errors.required(&path.child(wanted), &text);
             }
-            Some(patch) => expression(patch, "expression is not specified", &path.child(wanted), errors),
+            Some(patch) => expression(patch, "", &path.child(wanted), errors),
         }
         if set(m, other).is_some() {
             let text = format!("must not be specified when patchType is {}", text(m, "patchType"));
-            errors.forbidden(&path.child(other), text);
+            // Upstream shows a stand-in for the patch.
+            errors.invalid(&path.child(other), format!("{{{other}}}"), text);
         }
     }
     if fields::required(spec, "reinvocationPolicy", path, errors).is_some() {
@@ -235,64 +257,31 @@ fn mutations(spec: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-impl Strategy for AdmissionPolicyBinding {
-    fn default(&self, object: &mut Value) {
-        let Value::Object(root) = object else { return };
-        if let Some(Value::Object(matching)) = object_mut(root, "spec").get_mut("matchResources") {
-            admission_match::defaults(matching, RULES);
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        fields::required_name(spec, "policyName", names::dns1123_subdomain, &path, errors);
-        if let Some(param) = set(spec, "paramRef") {
-            admission_match::param_ref(param, &path.child("paramRef"), errors);
-        }
-        if let Some(matching) = set(spec, "matchResources") {
-            admission_match::resources(matching, &path.child("matchResources"), errors);
-        }
-        if !self.mutating {
-            actions(&texts(spec, "validationActions"), &path.child("validationActions"), errors);
-        }
-    }
-
-    fn counts_generations(&self) -> bool {
-        true
-    }
-
-    fn allows_unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
-        let spec = below(o, "spec");
-        let param = set(spec, "paramRef").map_or("<unset>".into(), |p| {
-            match (text(p, "name"), set_text(p, "namespace").unwrap_or("")) {
-                ("", _) if set(p, "selector").is_some() => table::label_selector(p.get("selector")),
-                ("", _) => "<unset>".into(),
-                (name, "") => format!("*/{name}"),
-                (name, namespace) => format!("{namespace}/{name}"),
+    #[test]
+    fn stored_conditions_are_not_judged_again() {
+        let policy = |change: Value| {
+            let mut p = json!({"spec": {"matchConstraints": {"resourceRules": [{"operations": ["*"],
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]},
+                "validations": [{"expression": "true"}], "matchConditions": [{"name": "", "expression": "a"}]}});
+            for (field, value) in change.as_object().into_iter().flatten() {
+                p["spec"][field] = value.clone();
             }
-        });
-        vec![meta::name(o).into(), text(spec, "policyName").into(), param.into(), table::age(o, now).into()]
-    }
-}
-
-fn actions(actions: &[&str], path: &Path, errors: &mut ErrorList) {
-    for (i, a) in actions.iter().enumerate() {
-        if !ACTIONS.contains(a) {
-            errors.not_supported(&path.index(i), *a, ACTIONS);
+            p
+        };
+        let old = policy(json!({}));
+        for (change, refused) in [
+            (json!({"failurePolicy": "Ignore"}), 0),
+            (json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}), 1),
+            (json!({"matchConditions": [{"name": "", "expression": "b"}]}), 1),
+        ] {
+            let mut errors = ErrorList::new();
+            let new = policy(change.clone());
+            AdmissionPolicy { mutating: false }.validate_update(&new, &old, &mut errors);
+            assert_eq!(errors.0.len(), refused, "{change}");
         }
-        if actions[..i].contains(a) {
-            errors.duplicate(&path.index(i), *a);
-        }
-    }
-    if actions.contains(&"Deny") && actions.contains(&"Warn") {
-        let text = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
-        errors.invalid(path, actions.to_vec(), text);
-    }
-    if actions.is_empty() {
-        errors.required(path, "at least one validation action is required");
     }
 }

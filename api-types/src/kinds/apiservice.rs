@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fields::{self, below, flag, int, list, set, text};
 use super::{drop_status, keep_status};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to};
 use crate::{names, table};
@@ -60,6 +60,10 @@ impl Strategy for ApiService {
             None => local(spec, &path, errors),
             Some(s) => remote(spec, s, &path, errors),
         }
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {

@@ -82,6 +82,9 @@ pub fn certificate(encoded: &str) -> Result<(), String> {
     if pem.is_empty() {
         return Ok(());
     }
+    if has_headers(&pem) {
+        return Err("no PEM block headers are permitted".into());
+    }
     let mut blocks = 0;
     for block in Pem::iter_from_buffer(&pem) {
         let Ok(block) = block else { break };
@@ -95,4 +98,17 @@ pub fn certificate(encoded: &str) -> Result<(), String> {
         return Err("must contain at least one CERTIFICATE PEM block".into());
     }
     Ok(())
+}
+
+/// Whether a block says more of itself than its label.
+fn has_headers(pem: &[u8]) -> bool {
+    let mut inside = false;
+    String::from_utf8_lossy(pem).lines().any(|line| {
+        match line {
+            l if l.starts_with("-----BEGIN ") => inside = true,
+            l if l.starts_with("-----END ") => inside = false,
+            _ => {}
+        }
+        inside && line.contains(':')
+    })
 }

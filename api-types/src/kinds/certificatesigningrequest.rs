@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use super::certificate_status::{self, APPROVED, DENIED, FAILED, May};
 use super::fields::{self, below, int, list, set, text};
 use super::{certificate_pem, keep_status};
-use crate::catalog::{Requester, Strategy, keep_all_but_status};
+use crate::catalog::{Requester, Strategy, keep_spec};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
 use crate::{names, table};
@@ -14,9 +15,6 @@ use crate::{names, table};
 /// The strategy of certificate signing requests.
 pub struct CertificateSigningRequest;
 
-const APPROVED: &str = "Approved";
-const DENIED: &str = "Denied";
-const FAILED: &str = "Failed";
 /// Sorted, as messages list them.
 const USAGES: &[&str] = &[
     "any",
@@ -44,13 +42,7 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 const MIN_SECONDS: i64 = 600;
-
-/// What a write may do to the status.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum May {
-    Issue,
-    Approve,
-}
+const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 
 impl Strategy for CertificateSigningRequest {
     fn prepare_for_create(&self, object: &mut Value) {
@@ -81,51 +73,40 @@ impl Strategy for CertificateSigningRequest {
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        keep_all_but_status(new, old);
+        keep_spec(new, old);
         for kind in [APPROVED, DENIED] {
-            preserve(new, old, kind);
+            certificate_status::preserve(new, old, kind);
         }
-        stamp(new, old);
+        certificate_status::stamp(new, old);
     }
 
     fn prepare_for_approval(&self, new: &mut Value, old: &Value) {
         let conditions = fields::shown(below(new, "status"), "conditions");
-        keep_all_but_status(new, old);
+        new["spec"] = old["spec"].clone();
         new["status"] = old.get("status").cloned().unwrap_or_else(|| json!({}));
         if conditions.is_null() {
             new["status"].as_object_mut().map(|s| s.remove("conditions"));
         } else {
             new["status"]["conditions"] = conditions;
         }
-        stamp(new, old);
+        certificate_status::stamp(new, old);
     }
 
-    fn validate(&self, object: &Value, errors: &mut ErrorList) {
-        let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        if let Err(why) = certificate_pem::request(text(spec, "request")) {
-            errors.invalid(&path.child("request"), text(spec, "request"), why);
-        }
-        usages(&fields::texts(spec, "usages"), &path.child("usages"), errors);
-        let signer = text(spec, "signerName");
-        if signer == "kubernetes.io/legacy-unknown" {
-            let text = "the legacy signerName is not allowed via this API version";
-            errors.invalid(&path.child("signerName"), signer, text);
-        } else {
-            signer_name(signer, &path.child("signerName"), errors);
-        }
-        let seconds = int(spec, "expirationSeconds");
-        if set(spec, "expirationSeconds").is_some() && seconds < MIN_SECONDS {
-            let text = "may not specify a duration less than 600 seconds (10 minutes)";
-            errors.invalid(&path.child("expirationSeconds"), seconds, text);
-        }
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
+        validate_spec(below(object, "spec"), &Value::Null, errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
+        validate_spec(below(new, "spec"), below(old, "spec"), errors);
+        certificate_status::validate_conditions(below(new, "status"), below(old, "status"), errors);
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        validate_status(new, old, May::Issue, errors);
+        certificate_status::validate_status(new, old, May::Issue, errors);
     }
 
     fn validate_approval(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
-        validate_status(new, old, May::Approve, errors);
+        certificate_status::validate_status(new, old, May::Approve, errors);
     }
 
     /// Any name a path can have.
@@ -167,48 +148,38 @@ fn state(status: &Value) -> String {
     state
 }
 
-fn of_type<'a>(object: &'a Value, kind: &str) -> Vec<&'a Value> {
-    list(below(object, "status"), "conditions").iter().filter(|c| text(c, "type") == kind).collect()
-}
-
-/// Puts back the conditions of a type as they were, unless some came or went: that is then refused.
-fn preserve(new: &mut Value, old: &Value, kind: &str) {
-    let before = of_type(old, kind);
-    if of_type(new, kind).len() != before.len() {
-        return;
+/// Usages and signers that `before` has wrong stay accepted.
+fn validate_spec(spec: &Value, before: &Value, errors: &mut ErrorList) {
+    let path = Path::new("spec");
+    if let Err(why) = certificate_pem::request(text(spec, "request")) {
+        errors.invalid(&path.child("request"), text(spec, "request"), why);
     }
-    let conditions = new.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
-    let same = conditions.into_iter().flatten().filter(|c| text(c, "type") == kind);
-    for (c, b) in same.zip(before) {
-        *c = b.clone();
+    usages(&fields::texts(spec, "usages"), &fields::texts(before, "usages"), &path.child("usages"), errors);
+    let (signer, at) = (text(spec, "signerName"), path.child("signerName"));
+    if signer == LEGACY_SIGNER && text(before, "signerName") != LEGACY_SIGNER {
+        errors.invalid(&at, signer, "the legacy signerName is not allowed via this API version");
+    } else {
+        signer_name(signer, &at, errors);
     }
-}
-
-/// Gives conditions the times that their writer has left out.
-fn stamp(new: &mut Value, old: &Value) {
-    let now = meta::now();
-    let conditions = new.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
-    for c in conditions.into_iter().flatten() {
-        let since = of_type(old, text(c, "type"))
-            .into_iter()
-            .find(|o| text(o, "status") == text(c, "status") && set(o, "lastTransitionTime").is_some())
-            .map(|o| text(o, "lastTransitionTime").to_owned());
-        let Value::Object(c) = c else { continue };
-        meta::default_to(c, "lastUpdateTime", now.as_str());
-        meta::default_to(c, "lastTransitionTime", since.unwrap_or_else(|| now.clone()));
+    let seconds = int(spec, "expirationSeconds");
+    if set(spec, "expirationSeconds").is_some() && seconds < MIN_SECONDS {
+        let text = "may not specify a duration less than 600 seconds (10 minutes)";
+        errors.invalid(&path.child("expirationSeconds"), seconds, text);
     }
 }
 
-fn usages(usages: &[&str], path: &Path, errors: &mut ErrorList) {
+fn usages(usages: &[&str], before: &[&str], path: &Path, errors: &mut ErrorList) {
     if usages.is_empty() {
         errors.required(path, "");
     }
-    for (i, u) in usages.iter().enumerate() {
-        if !USAGES.contains(u) {
+    if before.iter().all(|u| USAGES.contains(u)) {
+        for (i, u) in usages.iter().enumerate().filter(|(_, u)| !USAGES.contains(u)) {
             errors.not_supported(&path.index(i), *u, USAGES);
         }
     }
-    fields::no_repeats(usages, path, errors);
+    if before.iter().collect::<HashSet<_>>().len() == before.len() {
+        fields::no_repeats(usages, path, errors);
+    }
 }
 
 /// Reasons to refuse the name of a signer: a domain, a slash and a path of subdomains.
@@ -247,63 +218,26 @@ fn labels(dotted: &str, rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut
     }
 }
 
-fn validate_status(new: &Value, old: &Value, may: May, errors: &mut ErrorList) {
-    let status = Path::new("status");
-    let path = status.child("conditions");
-    let (after, before) = (below(new, "status"), below(old, "status"));
-    validate_conditions(after, before, &path, errors);
-    let certificate = text(after, "certificate");
-    if certificate != text(before, "certificate")
-        && let Err(why) = certificate_pem::certificate(certificate)
-    {
-        errors.invalid(&status.child("certificate"), "<certificate data>", why);
-    }
-    for kind in [APPROVED, DENIED, FAILED] {
-        if of_type(new, kind).len() < of_type(old, kind).len() {
-            errors.forbidden(&path, format!("updates may not remove a condition of type {kind:?}"));
-        }
-    }
-    for kind in [APPROVED, DENIED] {
-        if may != May::Approve && of_type(new, kind).len() > of_type(old, kind).len() {
-            errors.forbidden(&path, format!("updates may not add a condition of type {kind:?}"));
-        }
-    }
-    if certificate != text(before, "certificate") {
-        let path = status.child("certificate");
-        if may != May::Issue {
-            errors.forbidden(&path, "updates may not set certificate content");
-        } else if !text(before, "certificate").is_empty() {
-            errors.forbidden(&path, "updates may not modify existing certificate content");
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What stored requests already have wrong stays accepted.
-fn validate_conditions(after: &Value, before: &Value, path: &Path, errors: &mut ErrorList) {
-    let types = |s: &Value| -> Vec<String> {
-        list(s, "conditions").iter().map(|c| text(c, "type").to_owned()).collect()
-    };
-    let old = types(before);
-    let both = |t: &[String]| t.iter().any(|t| t == APPROVED) && t.iter().any(|t| t == DENIED);
-    let repeats = |t: &[String]| t.iter().collect::<HashSet<_>>().len() != t.len();
-    let mut seen = HashSet::new();
-    for (i, c) in list(after, "conditions").iter().enumerate() {
-        let (path, kind) = (path.index(i), text(c, "type"));
-        if kind.is_empty() && !old.iter().any(String::is_empty) {
-            errors.required(&path.child("type"), "");
-        }
-        let lasting = [APPROVED, DENIED, FAILED].contains(&kind);
-        let statuses = if lasting { &["True"][..] } else { fields::CONDITION_STATUSES };
-        if fields::required(c, "status", &path, errors).is_some() {
-            fields::word(c, "status", statuses, &path, errors);
-        }
-        let other = if kind == APPROVED { DENIED } else { APPROVED };
-        if (kind == APPROVED || kind == DENIED) && seen.contains(other) && !both(&old) {
-            let path = Path::new("status").child("conditions");
-            errors.invalid(&path, kind, "Approved and Denied conditions are mutually exclusive");
-        }
-        if !seen.insert(kind) && !repeats(&old) {
-            errors.duplicate(&path.child("type"), kind);
+    #[test]
+    fn what_is_stored_may_go_on_being_wrong() {
+        let good = json!({"usages": ["client auth"], "signerName": "a.b/c"});
+        for (field, bad) in [
+            ("usages", json!(["client auth", "client auth"])),
+            ("usages", json!(["other"])),
+            ("signerName", json!(LEGACY_SIGNER)),
+        ] {
+            let mut spec = good.clone();
+            spec[field] = bad;
+            let refused = |before: &Value| {
+                let mut errors = ErrorList::new();
+                validate_spec(&spec, before, &mut errors);
+                errors.0.iter().filter(|e| e.field != "spec.request").count()
+            };
+            assert_eq!([refused(&Value::Null), refused(&good), refused(&spec)], [1, 1, 0], "{spec}");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::table;
 pub struct CsiDriver;
 
 const MODES: &[&str] = &["Persistent", "Ephemeral"];
+const SECRETS_ADVISED: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
 const MIN_TOKEN_SECONDS: i64 = 600;
 
 impl Strategy for CsiDriver {
@@ -28,6 +29,14 @@ impl Strategy for CsiDriver {
         if list(&Value::Object(spec.clone()), "volumeLifecycleModes").is_empty() {
             spec.insert("volumeLifecycleModes".into(), json!(["Persistent"]));
         }
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        drop_disabled(object, &Value::Null);
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        drop_disabled(new, old);
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
@@ -46,7 +55,7 @@ impl Strategy for CsiDriver {
         }
         let secrets = "serviceAccountTokenInSecrets";
         if set(spec, secrets).is_some() && list(spec, "tokenRequests").is_empty() {
-            let text = "may only be set when tokenRequests is configured";
+            let text = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
             errors.invalid(&path.child(secrets), fields::shown(spec, secrets), text);
         }
     }
@@ -56,6 +65,17 @@ impl Strategy for CsiDriver {
         // Upstream spells the path of this field so.
         fields::unchanged(new, old, "attachRequired", &path.child("attachedRequired"), errors);
         fields::unchanged(new, old, "volumeLifecycleModes", &path.child("volumeLifecycleModes"), errors);
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let spec = below(object, "spec");
+        let changed = old.is_none_or(|o| fields::differs(spec, below(o, "spec"), "tokenRequests"));
+        let tokens = !list(spec, "tokenRequests").is_empty();
+        if changed && tokens && set(spec, "serviceAccountTokenInSecrets").is_none() {
+            vec![SECRETS_ADVISED.to_owned()]
+        } else {
+            Vec::new()
+        }
     }
 
     fn counts_generations(&self) -> bool {
@@ -80,6 +100,16 @@ impl Strategy for CsiDriver {
             if modes.is_empty() { "<none>".into() } else { modes.into() },
             table::age(o, now).into(),
         ]
+    }
+}
+
+/// Drops a field of a feature that is off by default, unless it was set before.
+fn drop_disabled(new: &mut Value, old: &Value) {
+    const FIELD: &str = "preventPodSchedulingIfMissing";
+    if let Some(Value::Object(spec)) =
+        new.get_mut("spec").filter(|_| set(below(old, "spec"), FIELD).is_none())
+    {
+        spec.remove(FIELD);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fields::{self, below, int, list, text};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
-use crate::meta::{self, default_to, object_mut};
+use crate::meta;
 use crate::table;
 
 /// The strategy of CSI nodes.
@@ -16,12 +16,6 @@ pub struct CsiNode;
 const MAX_NODE_ID: usize = 256;
 
 impl Strategy for CsiNode {
-    fn default(&self, object: &mut Value) {
-        if let Value::Object(root) = object {
-            default_to(object_mut(root, "spec"), "drivers", json!([]));
-        }
-    }
-
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let mut seen = HashSet::new();
         for (i, d) in list(below(object, "spec"), "drivers").iter().enumerate() {

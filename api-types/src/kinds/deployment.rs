@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::workload::{self, count};
 use super::{check, drop_status, keep_status, pod_warnings};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_spec};
 use crate::field::{ErrorList, Path};
 use crate::intstr;
 use crate::meta::{self, default_to, object_mut};
@@ -39,6 +39,11 @@ impl Strategy for Deployment {
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
         super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_spec(new, old);
+        super::keep_metadata(new, old, "labels");
     }
 
     fn validate(&self, object: &Value, errors: &mut ErrorList) {

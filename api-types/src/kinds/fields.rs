@@ -123,9 +123,21 @@ fn is_empty(v: &Value) -> bool {
 
 /// Reasons to refuse a label selector, if there is one.
 pub fn selector(v: &Value, field: &str, path: &Path, errors: &mut ErrorList) {
+    selector_of(v, field, false, path, errors);
+}
+
+/// The same; with `any_value` its expressions may ask for values that no label has, as stored ones may.
+pub fn selector_of(v: &Value, field: &str, any_value: bool, path: &Path, errors: &mut ErrorList) {
     if let Some(s) = set(v, field) {
-        workload::label_selector(&typed(Some(s)), &path.child(field), errors);
+        workload::label_selector_of(&typed(Some(s)), any_value, &path.child(field), errors);
     }
+}
+
+/// Whether there is a label selector that would be refused.
+pub fn has_bad_selector(v: &Value, field: &str) -> bool {
+    let mut errors = ErrorList::new();
+    selector(v, field, &Path::new(field), &mut errors);
+    !errors.is_empty()
 }
 
 /// Reasons to refuse the key of a label.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fields::{self, below, flag, int, list, set, text, texts};
 use super::prioritylevelconfiguration::conditions;
 use super::{drop_status, flowcontrol_bootstrap, keep_status};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
 
@@ -72,6 +72,10 @@ impl Strategy for FlowSchema {
         if fixed.is_some_and(|f| f["spec"] != *spec) {
             errors.invalid(&path, spec.clone(), format!("spec of '{name}' must equal the fixed value"));
         }
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::check::domain_prefixed_path;
 use super::fields::{self, below, set, set_text, text};
 use super::ingress;
 use crate::catalog::Strategy;
@@ -13,7 +14,8 @@ use crate::{names, table};
 pub struct IngressClass;
 
 const MAX_CONTROLLER: usize = 250;
-const HTTP_PATH_FORMAT: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+/// Marks the class of ingresses that name none.
+const DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 const SCOPES: &[&str] = &["Cluster", "Namespace"];
 
 impl Strategy for IngressClass {
@@ -25,14 +27,13 @@ impl Strategy for IngressClass {
         }
     }
 
-    fn validate(&self, object: &Value, errors: &mut ErrorList) {
+    fn validate_create(&self, object: &Value, errors: &mut ErrorList) {
         let (spec, path) = (below(object, "spec"), Path::new("spec"));
-        if let Some(controller) = fields::required(spec, "controller", &path, errors) {
-            if controller.len() > MAX_CONTROLLER {
-                errors.too_long(&path.child("controller"), MAX_CONTROLLER);
-            }
-            domain_prefixed_path(controller, &path.child("controller"), errors);
+        let (controller, at) = (text(spec, "controller"), path.child("controller"));
+        if controller.len() > MAX_CONTROLLER {
+            errors.too_long(&at, MAX_CONTROLLER);
         }
+        domain_prefixed_path(controller, &at, errors);
         if let Some(p) = set(spec, "parameters") {
             parameters(p, &path.child("parameters"), errors);
         }
@@ -41,6 +42,7 @@ impl Strategy for IngressClass {
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         let path = Path::new("spec").child("controller");
         fields::unchanged(below(new, "spec"), below(old, "spec"), "controller", &path, errors);
+        self.validate_create(new, errors);
     }
 
     fn counts_generations(&self) -> bool {
@@ -53,26 +55,14 @@ impl Strategy for IngressClass {
             let group = set_text(p, "apiGroup").map_or(String::new(), |g| format!(".{g}"));
             format!("{}{group}/{}", text(p, "kind"), text(p, "name"))
         });
+        let is_default = meta::str_at(o, &["metadata", "annotations", DEFAULT]) == "true";
+        let name = meta::name(o);
         vec![
-            meta::name(o).into(),
+            if is_default { format!("{name} (default)").into() } else { name.into() },
             text(spec, "controller").into(),
             parameters.into(),
             table::age(o, now).into(),
         ]
-    }
-}
-
-/// A domain, a slash and a path, as controllers and finalizers are named.
-fn domain_prefixed_path(value: &str, path: &Path, errors: &mut ErrorList) {
-    let Some((host, rest)) = value.split_once('/').filter(|(h, r)| !h.is_empty() && !r.is_empty()) else {
-        errors.invalid(path, value, "must be a domain-prefixed path (such as \"acme.io/foo\")");
-        return;
-    };
-    errors.invalid_all(path, host, names::dns1123_subdomain(host));
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
-    if !rest.chars().all(allowed) {
-        let text = format!("Invalid path (regex used for validation is '{HTTP_PATH_FORMAT}')");
-        errors.invalid(path, rest, text);
     }
 }
 

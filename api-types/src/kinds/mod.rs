@@ -6,14 +6,30 @@
 pub mod addresses;
 pub(crate) mod admission_match;
 pub mod admissionpolicy;
+pub mod admissionpolicybinding;
 pub mod apiservice;
 pub(crate) mod certificate_pem;
+pub(crate) mod certificate_status;
 pub mod certificatesigningrequest;
 pub(crate) mod check;
 pub mod componentstatus;
 pub mod configmap;
 pub mod controllerrevision;
-pub(crate) mod crd_schema;
+pub(crate) mod crd_approval;
+pub(crate) mod crd_complete;
+pub(crate) mod crd_conversion;
+pub(crate) mod crd_default;
+pub(crate) mod crd_formats;
+pub(crate) mod crd_lists;
+pub(crate) mod crd_names;
+pub(crate) mod crd_openapi;
+pub(crate) mod crd_path;
+pub(crate) mod crd_paths;
+pub(crate) mod crd_pattern;
+pub(crate) mod crd_rules;
+pub(crate) mod crd_structural;
+pub(crate) mod crd_value;
+pub(crate) mod crd_versions;
 pub mod cronjob;
 pub mod csidriver;
 pub mod csinode;
@@ -40,6 +56,8 @@ pub mod job;
 pub mod job_policy;
 pub mod job_spec;
 pub mod job_status;
+pub(crate) mod json_path;
+pub(crate) mod key_pair;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
@@ -118,6 +136,15 @@ pub(crate) fn drop_status(object: &mut Value) {
     if let Value::Object(root) = object {
         root.remove("status");
     }
+}
+
+/// Takes a field of the metadata of `old`.
+pub(crate) fn keep_metadata(new: &mut Value, old: &Value, field: &str) {
+    let metadata = crate::meta::metadata_mut(new);
+    match crate::meta::at(old, &["metadata", field]) {
+        Some(v) => metadata.insert(field.to_owned(), v.clone()),
+        None => metadata.remove(field),
+    };
 }
 
 /// Takes the status of `old`: an update of the whole object may not change it.

@@ -8,7 +8,7 @@ use super::{
     drop_status, fields, keep_status, node_labels, node_selector, persistentvolume_sources, pod_warnings,
     resource_names, volume_modes,
 };
-use crate::catalog::{Strategy, keep_all_but_status};
+use crate::catalog::{Strategy, keep_spec};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
 use crate::{names, table};
@@ -50,7 +50,7 @@ impl Strategy for PersistentVolume {
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        keep_all_but_status(new, old);
+        keep_spec(new, old);
         let field = "lastPhaseTransitionTime";
         let (was, had) = (part(old, "status").get("phase"), part(old, "status").get(field).cloned());
         let changed = part(new, "status").get("phase") != was;

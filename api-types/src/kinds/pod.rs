@@ -45,7 +45,8 @@ impl Strategy for Pod {
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        crate::catalog::keep_all_but_status(new, old);
+        crate::catalog::keep_spec(new, old);
+        super::keep_metadata(new, old, "ownerReferences");
         if let Some(Value::Object(status)) = new.get_mut("status") {
             plural::pod_addresses(status);
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::fields::{below, int, list, set, text};
 use super::{drop_status, flowcontrol_bootstrap, keep_status};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
 
@@ -15,6 +15,8 @@ use crate::table;
 /// The strategy of priority levels.
 pub struct PriorityLevelConfiguration;
 
+/// Means something in an older version alone.
+const ONLY_BETA: &str = "flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares";
 const MAX_QUEUES: i64 = 10_000_000;
 /// Bits of the hash that deals queues to flows.
 const MAX_HASH_BITS: i64 = 60;
@@ -51,8 +53,12 @@ impl Strategy for PriorityLevelConfiguration {
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let (spec, path, name) = (below(object, "spec"), Path::new("spec"), meta::name(object));
         let kind = text(spec, "type");
+        if meta::at(object, &["metadata", "annotations", ONLY_BETA]).is_some() {
+            let at = Path::new("metadata").child("annotations");
+            errors.forbidden(&at, format!("annotation '{ONLY_BETA}' is forbidden"));
+        }
         if (name == "exempt") != (kind == "Exempt") {
-            let text = "type must be 'Exempt' if and only if name is 'exempt'";
+            let text = "must be 'Exempt' if and only if `name` is 'exempt'";
             errors.invalid(&path.child("type"), kind, text);
         }
         let (limited, exempt) = (set(spec, "limited"), set(spec, "exempt"));
@@ -63,6 +69,7 @@ impl Strategy for PriorityLevelConfiguration {
                 }
                 if let Some(e) = exempt {
                     shares(e, &path.child("exempt"), errors);
+                    lendable(e, &path.child("exempt"), errors);
                 }
             }
             "Limited" => {
@@ -79,6 +86,10 @@ impl Strategy for PriorityLevelConfiguration {
             other => errors.not_supported(&path.child("type"), other, &["Exempt", "Limited"]),
         }
         fixed(name, spec, &path, errors);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
@@ -126,6 +137,9 @@ fn shares(level: &Value, path: &Path, errors: &mut ErrorList) {
     if n < 0 {
         errors.invalid(&path.child("nominalConcurrencyShares"), n, "must be a non-negative integer");
     }
+}
+
+fn lendable(level: &Value, path: &Path, errors: &mut ErrorList) {
     let percent = int(level, "lendablePercent");
     if !(0..=100).contains(&percent) {
         errors.invalid(&path.child("lendablePercent"), percent, "must be between 0 and 100, inclusive");
@@ -147,6 +161,7 @@ fn validate_limited(limited: &Value, path: &Path, errors: &mut ErrorList) {
         ("Queue", Some(q)) => validate_queuing(q, &at_queuing, errors),
         (other, _) => errors.not_supported(&at.child("type"), other, &["Queue", "Reject"]),
     }
+    lendable(limited, path, errors);
     let borrowing = int(limited, "borrowingLimitPercent");
     if borrowing < 0 {
         let text = "if specified, must be a non-negative integer";
@@ -193,7 +208,7 @@ pub(super) fn conditions(status: &Value, errors: &mut ErrorList) {
             errors.duplicate(&path, text(c, "type"));
         }
         if text(c, "type").is_empty() {
-            errors.required(&path, "must not be empty");
+            errors.required(&path, "");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::fields::{self, below, list, set, text};
 use super::{
     addresses, device_request as device, drop_status, keep_status, node_selector, object_meta, resourceslice,
 };
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, object_mut};
 use crate::table;
@@ -50,6 +50,10 @@ impl Strategy for ResourceClaim {
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         fields::unchanged(new, old, "spec", &Path::new("spec"), errors);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {

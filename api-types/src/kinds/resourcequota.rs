@@ -72,6 +72,31 @@ impl Strategy for ResourceQuota {
         }
     }
 
+    /// Only a new quota is warned of.
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
+        let hard = part(part(object, "spec"), "hard");
+        let amount = |name: &str| resource_names::quantity(part(hard, name));
+        let mut all = Vec::new();
+        for resource in ["cpu", "memory", "storage", "ephemeral-storage"] {
+            let mut requested = format!("requests.{resource}");
+            if amount(&requested).is_none() && ["cpu", "memory"].contains(&resource) {
+                requested = resource.to_owned();
+            }
+            let limited = format!("limits.{resource}");
+            if let (Some(request), Some(limit)) = (amount(&requested), amount(&limited))
+                && request > limit
+            {
+                all.push(format!(
+                    "ResourceQuota {requested} ({request}) should be less than {limited} ({limit})"
+                ));
+            }
+        }
+        all
+    }
+
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
         let status = part(o, "status");
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
@@ -111,6 +136,16 @@ fn misfits(spec: &Value, scope: &str) -> usize {
     names.filter(|n| resource_names::is_standard_for_quota(n) && !fits(scope, n)).count()
 }
 
+/// A selector as upstream's messages show it: by the names of Go's fields, in their order.
+fn internal(selector: &Value) -> String {
+    let shown = |e: &Value| {
+        let (scope, operator) = (part(e, "scopeName"), part(e, "operator"));
+        format!("{{\"ScopeName\":{scope},\"Operator\":{operator},\"Values\":{}}}", part(e, "values"))
+    };
+    let all: Vec<String> = list(selector, "matchExpressions").iter().map(shown).collect();
+    format!("{{\"MatchExpressions\":[{}]}}", all.join(","))
+}
+
 fn conflicts(names: &[&str], shown: &Value, path: &Path, errors: &mut ErrorList) {
     for (a, b) in CONFLICTS {
         if names.contains(&a) && names.contains(&b) {
@@ -143,7 +178,8 @@ fn scope_selector(spec: &Value, path: &Path, errors: &mut ErrorList) {
             errors.invalid(&path.child("scopeName"), scope, "unsupported scope");
         }
         for _ in 0..misfits(spec, scope) {
-            errors.invalid(path, selector.clone(), "unsupported scope applied to resource");
+            let text = "unsupported scope applied to resource";
+            errors.invalid_unshown(path, format!("{}: {text}", internal(selector)));
         }
         let valueless =
             SCOPES.contains(&scope) && !["PriorityClass", "VolumeAttributesClass"].contains(&scope);
@@ -171,4 +207,41 @@ fn scope_selector(spec: &Value, path: &Path, errors: &mut ErrorList) {
         names.push(scope);
     }
     conflicts(&names, part(spec, "scopes"), path, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_beyond_limits_are_warned_of() {
+        for (hard, want) in [
+            (
+                json!({"requests.cpu": "2", "limits.cpu": "1"}),
+                vec!["ResourceQuota requests.cpu (2) should be less than limits.cpu (1)"],
+            ),
+            (
+                json!({"memory": "2Gi", "limits.memory": "1Gi"}),
+                vec!["ResourceQuota memory (2Gi) should be less than limits.memory (1Gi)"],
+            ),
+            (json!({"requests.cpu": "1", "cpu": "3", "limits.cpu": "2"}), vec![]),
+            (json!({"ephemeral-storage": "2", "limits.ephemeral-storage": "1"}), vec![]),
+        ] {
+            let quota = json!({"spec": {"hard": hard}});
+            assert_eq!(ResourceQuota.warnings(&quota, None), want, "{hard}");
+            assert!(ResourceQuota.warnings(&quota, Some(&quota)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_selector_is_shown_by_the_names_of_gos_fields() {
+        let mut errors = ErrorList::new();
+        let quota = json!({"spec": {"hard": {"services": "1"}, "scopeSelector": {"matchExpressions": [
+            {"scopeName": "BestEffort", "operator": "Exists"}]}}});
+        ResourceQuota.validate(&quota, &mut errors);
+        assert_eq!(
+            errors.0[0].to_string(),
+            "spec.scopeSelector.matchExpressions: Invalid value: {\"MatchExpressions\":[{\"ScopeName\":\"BestEffort\",\"Operator\":\"Exists\",\"Values\":null}]}: unsupported scope applied to resource"
+        );
+    }
 }

@@ -4,10 +4,11 @@ use base64::Engine;
 use serde_json::Value;
 
 use super::configmap::{MAX_DATA, size, validate_sealed};
+use super::key_pair;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
-use crate::{names, table};
+use crate::{go_json, names, table};
 
 /// The strategy of secrets.
 pub struct Secret;
@@ -40,7 +41,7 @@ impl Strategy for Secret {
         for k in data.and_then(Value::as_object).into_iter().flat_map(|m| m.keys()) {
             errors.invalid_all(&Path::new("data").key(k), k, names::config_map_key(k));
         }
-        if size(data).1 / 4 * 3 > MAX_DATA {
+        if bytes(data) > MAX_DATA {
             errors.too_long(&Path::new("data"), MAX_DATA);
         }
         let has = |k: &str| data.is_some_and(|d| d.get(k).is_some());
@@ -54,16 +55,8 @@ impl Strategy for Secret {
                     errors.required(&path, "");
                 }
             }
-            "kubernetes.io/dockerconfigjson" if !has(".dockerconfigjson") => {
-                errors.required(&Path::new("data").key(".dockerconfigjson"), "");
-            }
-            "kubernetes.io/dockerconfigjson" | "kubernetes.io/dockercfg" if !is_json(data) => {
-                let key = if has(".dockercfg") { ".dockercfg" } else { ".dockerconfigjson" };
-                errors.invalid(&Path::new("data").key(key), "<secret contents redacted>", "invalid JSON");
-            }
-            "kubernetes.io/dockercfg" if !has(".dockercfg") => {
-                errors.required(&Path::new("data").key(".dockercfg"), "");
-            }
+            "kubernetes.io/dockerconfigjson" => registry_login(data, ".dockerconfigjson", errors),
+            "kubernetes.io/dockercfg" => registry_login(data, ".dockercfg", errors),
             "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
                 errors.required(&Path::new("data").key("username"), "");
                 errors.required(&Path::new("data").key("password"), "");
@@ -89,6 +82,15 @@ impl Strategy for Secret {
         validate_sealed(new, old, &["data"], errors);
     }
 
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        if meta::str_at(object, &["type"]) != "kubernetes.io/tls" {
+            return Vec::new();
+        }
+        let data = object.get("data");
+        let of = |key| decoded(data, key).unwrap_or_default();
+        key_pair::problem(&of("tls.crt"), &of("tls.key")).into_iter().collect()
+    }
+
     fn row(&self, o: &Value, now: jiff::Timestamp) -> Vec<Value> {
         vec![
             meta::name(o).into(),
@@ -99,12 +101,33 @@ impl Strategy for Secret {
     }
 }
 
-/// Whether the credentials of a registry, where there are any, are an object in JSON.
-fn is_json(data: Option<&Value>) -> bool {
-    let texts = [".dockerconfigjson", ".dockercfg"].into_iter().filter_map(|k| data?.get(k)?.as_str());
-    texts
-        .filter_map(|t| base64::engine::general_purpose::STANDARD.decode(t).ok())
-        .all(|bytes| serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes).is_ok())
+/// How many bytes the data has once it is decoded.
+fn bytes(data: Option<&Value>) -> usize {
+    let texts = data.and_then(Value::as_object).into_iter().flatten().filter_map(|(_, v)| v.as_str());
+    texts.map(|t| t.len() / 4 * 3 - t.bytes().rev().take_while(|b| *b == b'=').count().min(2)).sum()
+}
+
+fn decoded(data: Option<&Value>, key: &str) -> Option<Vec<u8>> {
+    let text = data?.get(key)?.as_str()?;
+    Some(base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default())
+}
+
+/// The credentials of a registry must be an object in JSON.
+fn registry_login(data: Option<&Value>, key: &str, errors: &mut ErrorList) {
+    let path = Path::new("data").key(key);
+    let Some(login) = decoded(data, key) else {
+        errors.required(&path, "");
+        return;
+    };
+    let why = match serde_json::from_slice(&login) {
+        Ok(Value::Object(_) | Value::Null) => return,
+        Ok(other) => format!(
+            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            go_json::kind_of(&other)
+        ),
+        Err(e) => go_json::complaint(&login).unwrap_or_else(|| e.to_string()),
+    };
+    errors.invalid(&path, "<secret contents redacted>", why);
 }
 
 #[cfg(test)]
@@ -117,6 +140,43 @@ mod tests {
         let mut o = json!({"stringData": {"a": "hi"}, "data": {"b": "eA=="}});
         Secret.default(&mut o);
         assert_eq!(o, json!({"type": "Opaque", "data": {"a": "aGk=", "b": "eA=="}}));
+    }
+
+    #[test]
+    fn logins_are_objects_in_json() {
+        for (kind, key) in [
+            ("kubernetes.io/dockercfg", ".dockercfg"),
+            ("kubernetes.io/dockerconfigjson", ".dockerconfigjson"),
+        ] {
+            for (login, why) in [
+                ("{}", None),
+                ("null", None),
+                ("", Some("unexpected end of JSON input")),
+                ("x", Some("invalid character 'x' looking for beginning of value")),
+                ("[]", Some("json: cannot unmarshal array into Go value of type map[string]interface {}")),
+            ] {
+                let mut errors = ErrorList::new();
+                let login = base64::engine::general_purpose::STANDARD.encode(login);
+                // What the other type keeps is nobody's business.
+                let data = json!({key: login, ".other": "eA=="});
+                Secret.validate(&json!({"type": kind, "data": data}), &mut errors);
+                let want: Vec<String> = why
+                    .map(|w| format!("data[{key}]: Invalid value: \"<secret contents redacted>\": {w}"))
+                    .into_iter()
+                    .collect();
+                assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), want, "{kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_megabyte_is_just_fine() {
+        for (length, fits) in [(MAX_DATA, true), (MAX_DATA + 1, false)] {
+            let mut errors = ErrorList::new();
+            let data = base64::engine::general_purpose::STANDARD.encode(vec![0; length]);
+            Secret.validate(&json!({"data": {"a": data}}), &mut errors);
+            assert_eq!(errors.is_empty(), fits, "{length}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{self, below, list};
 use super::{addresses, drop_status, keep_status};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::{meta, table};
 
@@ -25,6 +25,10 @@ impl Strategy for ServiceCidr {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value) {
         keep_status(new, old);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_create(&self, object: &Value, errors: &mut ErrorList) {

@@ -1,5 +1,7 @@
 //! Storage classes: how volumes are made.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use serde_json::{Value, json};
 
 use super::fields::{self, entries, list, text};
@@ -34,11 +36,15 @@ impl Strategy for StorageClass {
         }
         let modes = &["Immediate", "WaitForFirstConsumer"];
         fields::word(object, "volumeBindingMode", modes, &Path::new(""), errors);
-        for (i, term) in list(object, "allowedTopologies").iter().enumerate() {
-            topology(term, &Path::new("allowedTopologies").index(i), errors);
-            if list(object, "allowedTopologies")[..i].contains(term) {
-                let path = Path::new("allowedTopologies").index(i).child("matchLabelExpressions");
-                errors.duplicate(&path, "");
+        let terms = list(object, "allowedTopologies");
+        for (i, term) in terms.iter().enumerate() {
+            let path = Path::new("allowedTopologies").index(i);
+            topology(term, &path, errors);
+            let same = terms[..i].iter().filter(|t| keys_and_values(t) == keys_and_values(term)).count();
+            // Upstream compares with as many empty terms as there are terms, besides.
+            let empty = if list(term, "matchLabelExpressions").is_empty() { terms.len() } else { 0 };
+            for _ in 0..same + empty {
+                errors.duplicate(&path.child("matchLabelExpressions"), "");
             }
         }
     }
@@ -119,8 +125,14 @@ pub(super) fn parameters(object: &Value, may_be_empty: bool, errors: &mut ErrorL
     }
 }
 
+/// What a term asks for: of a key that is given twice the last values count, in any order.
+fn keys_and_values(term: &Value) -> BTreeMap<&str, BTreeSet<&str>> {
+    let expressions = list(term, "matchLabelExpressions").iter();
+    expressions.map(|e| (text(e, "key"), fields::texts(e, "values").into_iter().collect())).collect()
+}
+
 fn topology(term: &Value, path: &Path, errors: &mut ErrorList) {
-    let mut keys = std::collections::HashSet::new();
+    let mut keys = HashSet::new();
     for (i, e) in list(term, "matchLabelExpressions").iter().enumerate() {
         let path = path.child("matchLabelExpressions").index(i);
         if list(e, "values").is_empty() {
@@ -130,6 +142,29 @@ fn topology(term: &Value, path: &Path, errors: &mut ErrorList) {
         fields::label_name(text(e, "key"), &path.child("key"), errors);
         if !keys.insert(text(e, "key")) {
             errors.duplicate(&path.child("key"), json!(text(e, "key")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topologies_that_ask_for_the_same() {
+        let term = |values: &[&str]| json!({"matchLabelExpressions": [{"key": "zone", "values": values}]});
+        for (terms, repeated) in [
+            (json!([term(&["a", "b"]), term(&["b", "a"])]), 1),
+            (json!([term(&["a"]), term(&["b"])]), 0),
+            (json!([term(&["a"]), term(&["a"]), term(&["a"])]), 3),
+            (json!([{}]), 1),
+        ] {
+            let mut errors = ErrorList::new();
+            let class = json!({"provisioner": "p", "allowedTopologies": terms});
+            StorageClass.validate(&class, &mut errors);
+            let n = errors.0.iter().filter(|e| e.to_string().contains("Duplicate value: \"\"")).count();
+            assert_eq!(n, repeated, "{class}");
+            assert_eq!(errors.0.len(), repeated, "{class}");
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fields::{self, below, flag, int, set, text};
 use super::{drop_status, keep_status, persistentvolume, persistentvolume_sources};
-use crate::catalog::Strategy;
+use crate::catalog::{Strategy, keep_all_but_status};
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to};
 use crate::{names, table};
@@ -41,10 +41,19 @@ impl Strategy for VolumeAttachment {
         let node = text(spec, "nodeName");
         errors.invalid_all(&path.child("nodeName"), node, names::dns1123_subdomain(node));
         self.validate_status_update(object, object, errors);
+        // After all the rest, and whatever else is named.
+        if let Some(name) = fields::set_text(below(spec, "source"), "persistentVolumeName") {
+            let at = path.child("source").child("persistentVolumeName");
+            errors.invalid_all(&at, name, names::dns1123_subdomain(name));
+        }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut ErrorList) {
         fields::unchanged(new, old, "spec", &Path::new("spec"), errors);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value, errors: &mut ErrorList) {
@@ -91,9 +100,7 @@ fn source(source: &Value, path: &Path, errors: &mut ErrorList) {
         (Some(_), Some(_)) => errors.forbidden(path, ONE_SOURCE),
         (None, Some("")) => errors
             .required(&path.child("persistentVolumeName"), "must specify non empty persistentVolumeName"),
-        (None, Some(name)) => {
-            errors.invalid_all(&path.child("persistentVolumeName"), name, names::dns1123_subdomain(name));
-        }
+        (None, Some(_)) => {}
         (Some(spec), None) => {
             persistentvolume::validate_spec(spec, "", true, &path.child("inlineVolumeSpec"), errors);
         }

@@ -1,10 +1,14 @@
 //! Where a webhook is: a URL or a service (`apiserver/pkg/util/webhook`).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use x509_parser::pem::Pem;
 
 use super::fields::{int, set, set_text, text};
 use crate::field::{ErrorList, Path};
 use crate::names;
+use crate::url::Url;
 
 const FORM: &str = "; desired format: https://host[/path]";
 
@@ -17,39 +21,25 @@ pub fn client_config(config: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn url(url: &str, path: &Path, errors: &mut ErrorList) {
-    let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
-    let (address, query) = before_fragment.split_once('?').unwrap_or((before_fragment, ""));
-    let (scheme, rest) = scheme(address);
-    let authority = rest.strip_prefix("//").map_or("", |r| r.split('/').next().unwrap_or(""));
-    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
-    if scheme != "https" {
-        errors.invalid(path, scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+fn url(text: &str, path: &Path, errors: &mut ErrorList) {
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(why) => return errors.required(path, &format!("url must be a valid URL: {why}{FORM}")),
+    };
+    if url.scheme != "https" {
+        errors.invalid(path, url.scheme, format!("'https' is the only allowed URL scheme{FORM}"));
     }
-    if host.is_empty() {
+    if url.host.is_empty() {
         errors.invalid(path, "", format!("host must be specified{FORM}"));
     }
-    if let Some(user) = user {
+    if let Some(user) = url.user {
         errors.invalid(path, user, "user information is not permitted in the URL");
     }
-    if !fragment.is_empty() {
-        errors.invalid(path, fragment, "fragments are not permitted in the URL");
+    if !url.fragment.is_empty() {
+        errors.invalid(path, url.fragment, "fragments are not permitted in the URL");
     }
-    if !query.is_empty() {
-        errors.invalid(path, query, "query parameters are not permitted in the URL");
-    }
-}
-
-/// The scheme, in lower case, and what follows it.
-fn scheme(address: &str) -> (String, &str) {
-    match address.split_once(':') {
-        Some((s, rest))
-            if s.starts_with(|c: char| c.is_ascii_alphabetic())
-                && s.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
-        {
-            (s.to_lowercase(), rest)
-        }
-        _ => (String::new(), address),
+    if !url.query.is_empty() {
+        errors.invalid(path, url.query, "query parameters are not permitted in the URL");
     }
 }
 
@@ -93,9 +83,35 @@ fn service_path(p: &str, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-/// Reasons to refuse the versions of reviews that a webhook takes. `words` completes "must specify one of".
-pub fn review_versions(versions: &[&str], detail: &str, path: &Path, errors: &mut ErrorList) {
-    const ACCEPTED: [&str; 2] = ["v1", "v1beta1"];
+/// Why what should name the authority of a webhook (base64 of PEM) has no certificate; nothing is fine.
+pub fn authority(bundle: &str) -> Result<(), String> {
+    let pem = STANDARD.decode(bundle).unwrap_or_default();
+    if pem.is_empty() {
+        return Ok(());
+    }
+    let blocks: Vec<Pem> = Pem::iter_from_buffer(&pem).filter_map(Result::ok).collect();
+    let certificates: Vec<&Pem> = blocks.iter().filter(|b| b.label == "CERTIFICATE").collect();
+    if certificates.iter().any(|c| c.parse_x509().is_ok()) {
+        return Ok(());
+    }
+    let why = match (blocks.is_empty(), certificates.is_empty()) {
+        (true, _) => "unable to parse bytes as PEM block",
+        (false, true) => "no valid certificate authority data seen",
+        (false, false) => "failed to parse certificate: x509: malformed certificate",
+    };
+    Err(format!("unable to load root certificates: {why}"))
+}
+
+const ACCEPTED: [&str; 2] = ["v1", "v1beta1"];
+
+/// Whether a webhook takes reviews in a version that this server can send.
+pub fn has_accepted_version(versions: &[&str]) -> bool {
+    versions.iter().any(|v| ACCEPTED.contains(v))
+}
+
+/// Reasons to refuse the versions of reviews that a webhook takes; `detail` is for an empty list. One of them must be
+/// known where that is `required`.
+pub fn review_versions(versions: &[&str], detail: &str, required: bool, path: &Path, errors: &mut ErrorList) {
     if versions.is_empty() {
         errors.required(path, detail);
         return;
@@ -107,7 +123,7 @@ pub fn review_versions(versions: &[&str], detail: &str, path: &Path, errors: &mu
         }
         errors.invalid_all(&path.index(i), v, names::dns1035_label(v));
     }
-    if !versions.iter().any(|v| ACCEPTED.contains(v)) {
+    if required && !has_accepted_version(versions) {
         errors.invalid(path, versions.to_vec(), "must include at least one of v1, v1beta1");
     }
 }

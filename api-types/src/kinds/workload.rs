@@ -126,6 +126,11 @@ pub fn selects_template(selector: Option<&Selector>, template: &Value, path: &Pa
 
 /// Reasons to refuse a label selector.
 pub fn label_selector(s: &LabelSelector, path: &Path, errors: &mut ErrorList) {
+    label_selector_of(s, false, path, errors);
+}
+
+/// The same; with `any_value` expressions may ask for values that no label has.
+pub fn label_selector_of(s: &LabelSelector, any_value: bool, path: &Path, errors: &mut ErrorList) {
     for (k, v) in s.match_labels.iter().flatten() {
         let path = path.child("matchLabels");
         errors.invalid_all(&path, k, names::qualified_name(k));
@@ -147,7 +152,7 @@ pub fn label_selector(s: &LabelSelector, path: &Path, errors: &mut ErrorList) {
             other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
         }
         errors.invalid_all(&path.child("key"), &e.key, names::qualified_name(&e.key));
-        for (i, value) in e.values.iter().flatten().enumerate() {
+        for (i, value) in e.values.iter().flatten().enumerate().filter(|_| !any_value) {
             errors.invalid_all(&path.child("values").index(i), value, names::label_value(value));
         }
     }

@@ -4,6 +4,8 @@ pub mod strategic;
 
 use serde_json::Value;
 
+use crate::go_json;
+
 /// A patch cannot be read or does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
@@ -31,13 +33,7 @@ pub fn json_patch(object: &mut Value, patch: &Value) -> Result<(), PatchError> {
         )));
     }
     if !patch.is_array() {
-        let found = match patch {
-            Value::Object(_) => "object",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-            _ => "null",
-        };
+        let found = go_json::kind_of(patch);
         return Err(PatchError::Malformed(format!(
             "json: cannot unmarshal {found} into Go value of type jsonpatch.Patch"
         )));

@@ -8,6 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::{Field, StructId, Table, Type};
+use crate::go_json;
 use crate::quantity::Quantity;
 
 /// How many unknown fields are told, as upstream bounds its reports; all are dropped.
@@ -67,13 +68,8 @@ impl Decoder<'_> {
     /// Go's text: indices are left out of the path.
     fn mismatch(&self, value: &Value, go_type: &str, at: &At<'_>) -> DecodeError {
         let found = match value {
-            Value::Null => "null".to_owned(),
-            Value::Bool(_) => "bool".into(),
             Value::Number(n) if go_type.starts_with("int") => format!("number {n}"),
-            Value::Number(_) => "number".into(),
-            Value::String(_) => "string".into(),
-            Value::Array(_) => "array".into(),
-            Value::Object(_) => "object".into(),
+            other => go_json::kind_of(other).to_owned(),
         };
         if at.field.is_none() {
             return DecodeError(format!("json: cannot unmarshal {found} into Go value of type {go_type}"));

@@ -9,8 +9,9 @@ use super::{
     Attributes, Charges, Plugin, Rounds, Switches, certificate_approval, certificate_signing,
     certificate_subject_restriction, default_ingress_class, default_storage_class,
     default_toleration_seconds, deny_service_external_ips, limit_ranger, namespace_lifecycle,
-    node_restriction, persistent_volume_claim_resize, pod_resize, priority, rbac_escalation, resource_quota,
-    runtime_class, service_account, storage_object_in_use_protection, taint_nodes_by_condition,
+    node_restriction, persistent_volume_claim_resize, pod_resize, policy_params, priority, rbac_escalation,
+    resource_quota, runtime_class, service_account, storage_object_in_use_protection,
+    taint_nodes_by_condition,
 };
 use crate::authz::Authorization;
 use crate::registry::Registry;
@@ -44,10 +45,12 @@ struct Link {
     durations: Durations,
 }
 
-/// The plugins in their order, then the check of rights that are granted, and the quota after all of them.
+/// The plugins in their order, with the checks of rights that are granted and of parameters that are referred to, and
+/// the quota after all of them.
 pub struct Chain {
     plugins: Vec<Link>,
     escalation: rbac_escalation::RbacEscalation,
+    params: policy_params::PolicyParams,
     quota: Option<(resource_quota::ResourceQuota, Durations)>,
     steps: Durations,
 }
@@ -82,6 +85,7 @@ impl Chain {
         let quota = resource_quota::ResourceQuota::NAME;
         Self {
             plugins: plugins.into_iter().filter_map(link).collect(),
+            params: policy_params::PolicyParams(authorization.clone()),
             escalation: rbac_escalation::RbacEscalation(authorization),
             quota: (switches.is_on(quota))
                 .then(|| (resource_quota::ResourceQuota::new(), metrics.of_plugin(quota))),
@@ -115,6 +119,7 @@ impl Chain {
         registry: &Registry,
         attributes: &Attributes<'_>,
     ) -> Result<Charges, Status> {
+        self.params.check(registry, attributes)?;
         let (operation, mut clock) = (attributes.operation.name(), Clock::start());
         let judged = self.judge(registry, attributes, &mut clock).await;
         self.steps.took(operation, Round::Validate, judged.is_err(), clock.all());

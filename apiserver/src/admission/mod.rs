@@ -20,6 +20,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_resize;
+mod policy_params;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;

@@ -1,6 +1,7 @@
 //! Reads bodies: bounded, JSON or YAML, checked against the type of the kind.
 
 use api_types::catalog::{self, Kind};
+use api_types::go_json;
 use api_types::json::{self, Parsed};
 use api_types::schema::{Table, decode, wire};
 use api_types::status::Status;
@@ -9,7 +10,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use super::go_json;
 use super::query::FieldValidation;
 
 /// The largest body, as upstream bounds it.

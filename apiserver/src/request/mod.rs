@@ -1,7 +1,6 @@
 //! What a request asks for, and the body it brings.
 
 pub mod body;
-mod go_json;
 pub mod info;
 pub mod negotiate;
 pub mod options;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::common::Api;
 use crate::common::kind::Kind;
+use crate::common::{Api, MERGE};
 
 const ROOT: &str = "/apis/admissionregistration.k8s.io/v1";
 
@@ -59,6 +59,10 @@ async fn webhooks() {
             (
                 with(json!({"clientConfig": {"service": null, "url": "http://u@a?q"}})),
                 "[webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path], webhooks[0].clientConfig.url: Invalid value: \"u\": user information is not permitted in the URL, webhooks[0].clientConfig.url: Invalid value: \"q\": query parameters are not permitted in the URL]",
+            ),
+            (
+                with(json!({"clientConfig": {"service": null, "url": "https://a:b"}})),
+                "webhooks[0].clientConfig.url: Required value: url must be a valid URL: parse \"https://a:b\": invalid port \":b\" after host; desired format: https://host[/path]",
             ),
             (
                 with(json!({"clientConfig": {"service": {"path": "/a//b"}}})),
@@ -122,17 +126,22 @@ async fn policies() {
             ),
             (
                 json!({"spec": {"variables": [{"name": "in", "expression": "1"}]}}),
-                "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: spec.variables[0].name: Invalid value: \"in\": name is not a valid CEL identifier",
+                "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: spec.variables[0].name: Invalid value: \"in\": must be a valid CEL identifier",
             ),
             (
                 json!({"spec": {"validations": [{"expression": "true", "message": "a\nb", "reason": "Other"}]}}),
-                "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: [spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks, spec.validations[0].reason: Unsupported value: \"Other\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"]",
+                "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: [spec.validations[0].message: Invalid value: \"a\\nb\": must not contain line breaks, spec.validations[0].reason: Unsupported value: \"Other\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\"]",
             ),
         ],
         sealed: vec![],
         status: Some(json!({"observedGeneration": 1})),
     };
     validating.check(&api).await;
+    let warned = json!({"status": {"typeChecking": {"expressionWarnings": [{"fieldRef": "spec.validations[0", "warning": ""}]}}});
+    assert_eq!(
+        api.patch(&format!("{}/p/status", validating.path), MERGE, &warned).await.refused(422, "Invalid"),
+        "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: [status.typeChecking.expressionWarnings[0].warning: Required value, status.typeChecking.expressionWarnings[0].fieldRef: Invalid value: \"spec.validations[0\": invalid JSONPath: unterminated array]"
+    );
     let mutating = Kind {
         path: &format!("{ROOT}/mutatingadmissionpolicies"),
         object: json!({"metadata": {"name": "m"}, "spec": {"matchConstraints": {"resourceRules": rules()},
@@ -144,6 +153,16 @@ async fn policies() {
             (
                 json!({"spec": {"mutations": [{"patchType": "Other"}]}}),
                 "MutatingAdmissionPolicy.admissionregistration.k8s.io \"m\" is invalid: spec.mutations[0].patchType: Unsupported value: \"Other\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
+            ),
+            (
+                json!({"spec": {"matchConstraints": {"resourceRules": [{"operations": ["CREATE", "DELETE"],
+                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}}}),
+                "MutatingAdmissionPolicy.admissionregistration.k8s.io \"m\" is invalid: spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+            ),
+            (
+                json!({"spec": {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": " "},
+                    "applyConfiguration": {"expression": "Object{}"}}]}}),
+                "MutatingAdmissionPolicy.admissionregistration.k8s.io \"m\" is invalid: [spec.mutations[0].jsonPatch.expression: Required value, spec.mutations[0].applyConfiguration: Invalid value: \"{applyConfiguration}\": must not be specified when patchType is JSONPatch]",
             ),
             (
                 json!({"spec": {"reinvocationPolicy": null}}),
@@ -189,10 +208,17 @@ async fn bindings() {
         object: json!({"metadata": {"name": "b"}, "spec": {"policyName": "p"}}),
         becomes: json!({"metadata": {"generation": 1}}),
         row: json!(["b", "p", "<unset>"]),
-        refused: vec![(
-            json!({"spec": {"policyName": "P"}}),
-            "MutatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: spec.policyName: Invalid value: \"P\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-        )],
+        refused: vec![
+            (
+                json!({"spec": {"matchResources": {"resourceRules": [{"operations": ["DELETE"], "apiGroups": [""],
+                "apiVersions": ["v1"], "resources": ["pods"]}]}}}),
+                "MutatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: spec.matchResources.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
+            ),
+            (
+                json!({"spec": {"policyName": "P"}}),
+                "MutatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: spec.policyName: Invalid value: \"P\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            ),
+        ],
         sealed: vec![],
         status: None,
     };

@@ -136,6 +136,20 @@ async fn approval_and_status() {
         api.patch(&status, MERGE, &issue(request())).await.refused(422, "Invalid"),
         "CertificateSigningRequest.certificates.k8s.io \"csr\" is invalid: status.certificate: Invalid value: \"<certificate data>\": only CERTIFICATE PEM blocks are allowed, found \"CERTIFICATE REQUEST\""
     );
+    let plain = String::from_utf8(STANDARD.decode(certificate()).unwrap()).unwrap();
+    let headed = plain.replacen("-----\n", "-----\nProc-Type: 4\n\n", 1);
+    assert_eq!(
+        api.patch(&status, MERGE, &issue(STANDARD.encode(headed))).await.refused(422, "Invalid"),
+        "CertificateSigningRequest.certificates.k8s.io \"csr\" is invalid: status.certificate: Invalid value: \"<certificate data>\": no PEM block headers are permitted"
+    );
+    // Labels come along, through both.
+    for path in [&approval, &status] {
+        let by = path.rsplit('/').next();
+        let labelled = json!({"metadata": {"labels": {"by": by}}, "spec": {"username": "eve"}});
+        let changed = api.patch(path, MERGE, &labelled).await.ok();
+        assert_eq!(changed["metadata"]["labels"], labelled["metadata"]["labels"]);
+        assert_eq!(changed["spec"], made["spec"]);
+    }
     let issued = api.patch(&status, MERGE, &issue(certificate())).await.ok();
     assert_eq!(issued["status"]["conditions"], granted["status"]["conditions"]);
     assert_eq!(

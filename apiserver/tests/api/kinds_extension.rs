@@ -14,6 +14,15 @@ fn schema(schema: Value) -> Value {
     json!({"spec": {"versions": [version(schema)]}})
 }
 
+/// A version that differs by a merge patch.
+fn with(change: Value) -> Value {
+    let mut v = version(json!({"type": "object"}));
+    crate::common::kind::merge(&mut v, &change);
+    v
+}
+
+const LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
 #[tokio::test]
 async fn definitions() {
     let api = Api::start().await;
@@ -82,6 +91,80 @@ async fn definitions() {
             ),
         ),
         (
+            json!({"spec": {"names": {"listKind": "Thing", "categories": ["A"]}, "versions": [{"name": "V1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
+            of(&format!(
+                "[spec.versions[0].name: Invalid value: \"V1\": {LABEL}, spec.version: Invalid value: \"V1\": {LABEL}, spec.names.listKind: Invalid value: \"Thing\": kind and listKind may not be the same, spec.names.categories[0]: Invalid value: \"A\": {LABEL}]"
+            )),
+        ),
+        (
+            json!({"spec": {"versions": []}}),
+            of(
+                "[spec.versions: Invalid value: []: must have exactly one version marked as storage version, status.storedVersions: Invalid value: null: must have at least one stored version]",
+            ),
+        ),
+        (
+            json!({"spec": {"preserveUnknownFields": true}}),
+            of(
+                "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+            ),
+        ),
+        (
+            schema(json!({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}})),
+            of(
+                "spec.validation.openAPIV3Schema.properties[a].default: Invalid value: \"string\":  in body must be of type integer: \"string\"",
+            ),
+        ),
+        (
+            schema(json!({"type": "object", "$schema": "x"})),
+            of(
+                "spec.validation.openAPIV3Schema: Invalid value: \"\": OpenAPIV3Schema 'schema' is not supported",
+            ),
+        ),
+        (
+            json!({"spec": {"versions": [with(json!({"subresources": {"status": {}, "scale": {"specReplicasPath": ".a", "statusReplicasPath": ".status.n"}}, "schema": {"openAPIV3Schema": {"nullable": true}}}))]}}),
+            of(
+                "[spec.validation.openAPIV3Schema: Invalid value: {\"nullable\":true,\"type\":\"object\"}: only [Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations] fields are allowed at the root of the schema if the status subresource is enabled, spec.validation.openAPIV3Schema.nullable: Forbidden: nullable cannot be true at the root, spec.subresources.scale.specReplicasPath: Invalid value: \".a\": should be a json path under .spec]",
+            ),
+        ),
+        (
+            json!({"spec": {"versions": [with(json!({"selectableFields": [{"jsonPath": ".a"}, {"jsonPath": ".a"}, {"jsonPath": ".b"}, {"jsonPath": ""}], "schema": {"openAPIV3Schema": {"properties": {"a": {"type": "string"}}}}}))]}}),
+            of(
+                "[spec.selectableFields[1].jsonPath: Duplicate value: \".a\", spec.selectableFields[2].jsonPath: Invalid value: \".b\": is an invalid path: does not refer to a valid field, spec.selectableFields[3].jsonPath: Required value]",
+            ),
+        ),
+        (
+            json!({"spec": {"versions": [with(json!({"deprecationWarning": "x"}))]}}),
+            of(
+                "spec.versions[0].deprecationWarning: Invalid value: \"x\": can only be set for deprecated versions",
+            ),
+        ),
+        (
+            schema(
+                json!({"type": "object", "properties": {"l": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k", "k", "o"],
+                "items": {"type": "object", "nullable": true, "required": ["k"], "properties": {"k": {"type": "string"}}}}}}),
+            ),
+            of(
+                "[spec.validation.openAPIV3Schema.properties[l].x-kubernetes-list-map-keys: Invalid value: [\"k\",\"k\",\"o\"]: must not contain duplicate entries, spec.validation.openAPIV3Schema.properties[l].x-kubernetes-list-map-keys: Invalid value: [\"k\",\"k\",\"o\"]: entries must all be names of item properties, spec.validation.openAPIV3Schema.properties[l].items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is map]",
+            ),
+        ),
+        (
+            schema(
+                json!({"type": "object", "properties": {"l": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}}}}),
+            ),
+            of(
+                "spec.validation.openAPIV3Schema.properties[l].items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with x-kubernetes-list-type=set",
+            ),
+        ),
+        (
+            schema(
+                json!({"type": "object", "properties": {"a": {"type": "string", "x-kubernetes-map-type": "odd",
+                "x-kubernetes-validations": [{"rule": " "}, {"rule": "a\nb"}, {"rule": "true", "message": "a\nb", "reason": "x", "fieldPath": ".b"}]}}}),
+            ),
+            of(
+                "[spec.validation.openAPIV3Schema.properties[a].type: Invalid value: \"string\": must be object if x-kubernetes-map-type is specified, spec.validation.openAPIV3Schema.properties[a].x-kubernetes-map-type: Unsupported value: \"odd\": supported values: \"atomic\", \"granular\", spec.validation.openAPIV3Schema.properties[a].x-kubernetes-validations[0].rule: Required value: rule is not specified, spec.validation.openAPIV3Schema.properties[a].x-kubernetes-validations[1].message: Required value: message must be specified if rule contains line breaks, spec.validation.openAPIV3Schema.properties[a].x-kubernetes-validations[2].message: Invalid value: \"a\\nb\": must not contain line breaks, spec.validation.openAPIV3Schema.properties[a].x-kubernetes-validations[2].reason: Unsupported value: \"x\": supported values: \"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\", spec.validation.openAPIV3Schema.properties[a].x-kubernetes-validations[2].fieldPath: Invalid value: \".b\": must be a valid path]",
+            ),
+        ),
+        (
             json!({"spec": {"conversion": {"strategy": "Webhook"}}}),
             of(
                 "[spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook, spec.conversion.conversionReviewVersions: Required value]",
@@ -99,13 +182,55 @@ async fn definitions() {
             "status": {"storedVersions": ["v1"], "acceptedNames": {"kind": "", "plural": ""}}}),
         row: Value::Null,
         refused: texts.iter().map(|(o, t)| (o.clone(), t.as_str())).collect(),
-        sealed: vec![(
-            json!({"spec": {"names": {"plural": "others"}}}),
-            "CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: [metadata.name: Invalid value: \"things.example.com\": must be spec.names.plural+\".\"+spec.group, spec.names.plural: Invalid value: \"others\": field is immutable]",
-        )],
-        status: Some(json!({"acceptedNames": {"kind": "Thing", "plural": "things"}})),
+        sealed: vec![
+            (
+                json!({"spec": {"names": {"plural": "others"}}}),
+                "CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: spec.names.plural: Invalid value: \"others\": field is immutable",
+            ),
+            (
+                json!({"spec": {"versions": [{"name": "v2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
+                "CustomResourceDefinition.apiextensions.k8s.io \"things.example.com\" is invalid: status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions; v1 was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and removes v1 from status.storedVersions",
+            ),
+        ],
+        status: None,
     };
-    kind.check(&api).await;
+    let made = kind.check(&api).await;
+    // The status is written alone, but with the metadata.
+    let one = format!("{}/things.example.com", kind.path);
+    let status = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"scope": "Cluster"}, "status": {"storedVersions": null,
+        "acceptedNames": {"kind": "Thing", "plural": "things"},
+        "conditions": [{"type": "Established", "status": "True"}]}});
+    let written = api.patch(&format!("{one}/status"), MERGE, &status).await.ok();
+    assert_eq!(written["spec"], made["spec"]);
+    assert_eq!(written["metadata"]["labels"], json!({"a": "b"}));
+    assert_eq!(written["metadata"]["generation"], 1);
+    assert_eq!(written["status"]["storedVersions"], json!(["v1"]));
+    assert_eq!(
+        api.patch(&one, MERGE, &json!({"spec": {"scope": "Cluster", "names": {"kind": "Other"}}}))
+            .await
+            .refused(422, "Invalid"),
+        of(
+            "[spec.scope: Invalid value: \"Cluster\": field is immutable, spec.names.kind: Invalid value: \"Other\": field is immutable]"
+        )
+    );
+    assert_eq!(
+        api.patch(&format!("{one}/status"), MERGE, &json!({"status": {"acceptedNames": {"plural": "X"}}}))
+            .await
+            .refused(422, "Invalid"),
+        of(
+            "status.acceptedNames.plural: Invalid value: \"X\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+        )
+    );
+    // Formats that nothing checks are told about once.
+    let odd = schema(
+        json!({"type": "object", "properties": {"a": {"type": "string", "format": "odd"}, "b": {"type": "string", "format": "date-time"}}}),
+    );
+    let reply = api.patch(&one, MERGE, &odd).await;
+    assert_eq!(reply.warnings(), ["299 - \"unrecognized format \\\"odd\\\"\""]);
+    reply.ok();
+    let reply = api.patch(&one, MERGE, &json!({"metadata": {"labels": {"c": "d"}}})).await;
+    assert_eq!(reply.warnings(), [""; 0]);
+    reply.ok();
     let mut ours = kind.object.clone();
     ours["metadata"]["name"] = "things.a.k8s.io".into();
     ours["spec"]["group"] = "a.k8s.io".into();
@@ -168,7 +293,15 @@ async fn flows() {
         refused: vec![
             (
                 json!({"spec": {"type": "Exempt", "limited": null}}),
-                "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io \"l\" is invalid: spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'",
+                "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io \"l\" is invalid: spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
+            ),
+            (
+                json!({"metadata": {"annotations": {"flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares": ""}}}),
+                "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io \"l\" is invalid: metadata.annotations: Forbidden: annotation 'flowcontrol.k8s.io/v1beta3-preserve-zero-concurrency-shares' is forbidden",
+            ),
+            (
+                json!({"spec": {"limited": {"nominalConcurrencyShares": -1, "lendablePercent": 101, "limitResponse": {"type": "Reject"}}}}),
+                "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io \"l\" is invalid: [spec.limited.nominalConcurrencyShares: Invalid value: -1: must be a non-negative integer, spec.limited.limitResponse.queuing: Forbidden: must be nil if limited.limitResponse.type is not Limited, spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive]",
             ),
             (
                 json!({"spec": {"limited": {"limitResponse": {"type": "Reject"}}}}),

@@ -75,10 +75,11 @@ async fn ingress_classes() {
     let api = Api::start().await;
     let kind = Kind {
         path: &format!("{ROOT}/ingressclasses"),
-        object: json!({"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/nginx",
+        object: json!({"metadata": {"name": "nginx",
+                "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}, "spec": {"controller": "k8s.io/nginx",
             "parameters": {"apiGroup": "example.com", "kind": "Config", "name": "c"}}}),
         becomes: json!({"metadata": {"generation": 1}, "spec": {"parameters": {"scope": "Cluster"}}}),
-        row: json!(["nginx", "k8s.io/nginx", "Config.example.com/c"]),
+        row: json!(["nginx (default)", "k8s.io/nginx", "Config.example.com/c"]),
         refused: vec![
             (
                 json!({"spec": {"controller": ""}}),
@@ -93,10 +94,16 @@ async fn ingress_classes() {
                 "IngressClass.networking.k8s.io \"nginx\" is invalid: spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
             ),
         ],
-        sealed: vec![(
-            json!({"spec": {"controller": "k8s.io/other"}}),
-            "IngressClass.networking.k8s.io \"nginx\" is invalid: spec.controller: Invalid value: \"k8s.io/other\": field is immutable",
-        )],
+        sealed: vec![
+            (
+                json!({"spec": {"controller": "k8s.io/other"}}),
+                "IngressClass.networking.k8s.io \"nginx\" is invalid: spec.controller: Invalid value: \"k8s.io/other\": field is immutable",
+            ),
+            (
+                json!({"spec": {"controller": "other"}}),
+                "IngressClass.networking.k8s.io \"nginx\" is invalid: [spec.controller: Invalid value: \"other\": field is immutable, spec.controller: Invalid value: \"other\": must be a domain-prefixed path (such as \"acme.io/foo\")]",
+            ),
+        ],
         status: None,
     };
     kind.check(&api).await;

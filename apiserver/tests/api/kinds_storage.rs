@@ -67,10 +67,11 @@ async fn drivers() {
     let api = Api::start().await;
     let kind = Kind {
         path: &format!("{ROOT}/csidrivers"),
-        object: json!({"metadata": {"name": "disk.example.com"}, "spec": {"tokenRequests": [{"audience": "a"}]}}),
+        object: json!({"metadata": {"name": "disk.example.com"}, "spec": {"tokenRequests": [{"audience": "a"}],
+            "preventPodSchedulingIfMissing": true}}),
         becomes: json!({"metadata": {"generation": 1}, "spec": {"attachRequired": true, "podInfoOnMount": false,
             "storageCapacity": false, "fsGroupPolicy": "ReadWriteOnceWithFSType", "requiresRepublish": false,
-            "seLinuxMount": false, "volumeLifecycleModes": ["Persistent"]}}),
+            "seLinuxMount": false, "volumeLifecycleModes": ["Persistent"], "preventPodSchedulingIfMissing": null}}),
         row: json!(["disk.example.com", true, false, false, "a", false, "Persistent"]),
         refused: vec![
             (
@@ -88,6 +89,10 @@ async fn drivers() {
             (
                 json!({"spec": {"tokenRequests": [{"audience": "a", "expirationSeconds": 60}]}}),
                 "CSIDriver.storage.k8s.io \"disk.example.com\" is invalid: spec.tokenRequests[0].expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes",
+            ),
+            (
+                json!({"spec": {"tokenRequests": null, "serviceAccountTokenInSecrets": true}}),
+                "CSIDriver.storage.k8s.io \"disk.example.com\" is invalid: spec.serviceAccountTokenInSecrets: Invalid value: true: serviceAccountTokenInSecrets is set but no tokenRequests are specified",
             ),
             (
                 json!({"spec": {"nodeAllocatableUpdatePeriodSeconds": 5}}),
@@ -135,6 +140,9 @@ async fn drivers() {
         status: None,
     };
     node.check(&api).await;
+    // A list that nobody gives is null, as Go writes it.
+    let bare = api.post(&format!("{ROOT}/csinodes"), &json!({"metadata": {"name": "n2"}})).await.created();
+    assert_eq!(bare["spec"], json!({"drivers": null}));
 }
 
 #[tokio::test]
@@ -172,10 +180,16 @@ async fn capacities_and_attributes() {
             json!({"driverName": null, "parameters": null}),
             "VolumeAttributesClass.storage.k8s.io \"gold\" is invalid: [driverName: Required value, parameters: Required value: must contain at least one key/value pair]",
         )],
-        sealed: vec![(
-            json!({"parameters": {"iops": "8"}}),
-            "VolumeAttributesClass.storage.k8s.io \"gold\" is invalid: parameters: Forbidden: updates to parameters are forbidden.",
-        )],
+        sealed: vec![
+            (
+                json!({"driverName": null}),
+                "VolumeAttributesClass.storage.k8s.io \"gold\" is invalid: [driverName: Forbidden: updates to driverName are forbidden., driverName: Required value]",
+            ),
+            (
+                json!({"parameters": {"iops": "8"}}),
+                "VolumeAttributesClass.storage.k8s.io \"gold\" is invalid: parameters: Forbidden: updates to parameters are forbidden.",
+            ),
+        ],
         status: None,
     };
     attributes.check(&api).await;
@@ -194,6 +208,14 @@ async fn attachments() {
             (
                 json!({"spec": {"attacher": ""}}),
                 "VolumeAttachment.storage.k8s.io \"va\" is invalid: spec.attacher: Required value",
+            ),
+            (
+                json!({"spec": {"source": {"persistentVolumeName": ""}}}),
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName, spec.source.persistentVolumeName: Invalid value: \"\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]",
+            ),
+            (
+                json!({"spec": {"nodeName": "N", "source": {"persistentVolumeName": "V"}}}),
+                "VolumeAttachment.storage.k8s.io \"va\" is invalid: [spec.nodeName: Invalid value: \"N\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), spec.source.persistentVolumeName: Invalid value: \"V\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]",
             ),
             (
                 json!({"spec": {"source": {"persistentVolumeName": null}}}),

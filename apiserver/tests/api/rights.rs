@@ -180,3 +180,79 @@ async fn reviews_answer_for_others() {
         .await
         .refused(403, "Forbidden");
 }
+
+/// Who may write admission policies may not thereby learn what parameters say.
+#[tokio::test]
+async fn policies_refer_to_what_their_writer_can_read() {
+    const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
+    let api = Api::start().await;
+    let admin_api = &api;
+    let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["*"], "verbs": ["*"]}]);
+    let may_write = json!({"metadata": {"name": "policies"}, "rules": rules});
+    admin_api.post(&format!("{RBAC}/clusterroles"), &may_write).await.created();
+    let bound = binding("policies", "ClusterRole", "policies");
+    admin_api.post(&format!("{RBAC}/clusterrolebindings"), &bound).await.created();
+    let jane = api.acting(jane());
+    let policy = |kind: Value| {
+        json!({"metadata": {"name": "p"}, "spec": {"paramKind": kind, "validations": [{"expression": "true"}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""],
+                "apiVersions": ["v1"], "resources": ["pods"]}]}}})
+    };
+    let policies = format!("{GROUP}/validatingadmissionpolicies");
+    let mut tries = 0..10_000;
+    while jane.post(&format!("{policies}?dryRun=All"), &policy(Value::Null)).await.code == 403 {
+        assert!(tries.next().is_some(), "jane may not write policies");
+        tokio::task::yield_now().await;
+    }
+    const JANE: &str = "&{jane  [system:authenticated] map[]}";
+    let configmaps = policy(json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+    assert_eq!(
+        jane.post(&policies, &configmaps).await.refused(422, "Invalid"),
+        format!(
+            "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"p\" is invalid: spec.paramKind: Forbidden: user {JANE} must have \"get\" permission on all objects of the referenced paramKind (kind=ConfigMap, apiVersion=v1)"
+        )
+    );
+    let made = admin_api.post(&policies, &configmaps).await.created();
+    // What is there already is not asked about again.
+    let one = format!("{policies}/p");
+    jane.patch(&one, MERGE, &json!({"spec": {"failurePolicy": "Ignore"}})).await.ok();
+    assert_eq!(made["spec"]["paramKind"]["kind"], "ConfigMap");
+    let refer = |name: &str, parameter: Value| json!({"metadata": {"name": "b"}, "spec": {"policyName": name, "validationActions": ["Deny"], "paramRef": parameter}});
+    let named = json!({"name": "c", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let any = json!({"selector": {}, "parameterNotFoundAction": "Deny"});
+    for (parameter, policy, why) in [
+        (
+            &named,
+            "p",
+            format!("user {JANE} does not have \"get\" permission on the object referenced by paramRef"),
+        ),
+        (
+            &any,
+            "p",
+            format!("user {JANE} does not have \"list\" permission on the object referenced by paramRef"),
+        ),
+        (
+            &named,
+            "none",
+            format!(
+                "unable to get policy none to determine minimum required permissions and user {JANE} does not have \"get\" permission for all groups, versions and resources"
+            ),
+        ),
+    ] {
+        let bindings = format!("{GROUP}/validatingadmissionpolicybindings");
+        assert_eq!(
+            jane.post(&bindings, &refer(policy, parameter.clone())).await.refused(422, "Invalid"),
+            format!(
+                "ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io \"b\" is invalid: spec.paramRef: Forbidden: {why}"
+            )
+        );
+    }
+    let mut rights = role("maps", "configmaps", &["get"]);
+    rights["metadata"]["namespace"] = "default".into();
+    admin_api.post(&format!("{RBAC}/namespaces/default/roles"), &rights).await.created();
+    let bound = binding("maps", "Role", "maps");
+    admin_api.post(&format!("{RBAC}/namespaces/default/rolebindings"), &bound).await.created();
+    in_force(admin_api, &self::jane(), "get", "configmaps").await;
+    let bindings = format!("{GROUP}/validatingadmissionpolicybindings");
+    jane.post(&bindings, &refer("p", named)).await.created();
+}

@@ -1,5 +1,8 @@
 //! Secrets: text becomes data, types bring rules.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 use serde_json::json;
 
 use crate::common::objects::named;
@@ -45,4 +48,68 @@ async fn types_bring_rules() {
     broken["data"] = json!({"a": "%%%"});
     let message = api.post(ALL, &broken).await.refused(400, "BadRequest");
     assert!(message.ends_with("illegal base64 data at input byte 0"), "{message}");
+}
+
+/// A certificate and its key, in PEM.
+fn pair(algorithm: &'static SignatureAlgorithm) -> (String, String) {
+    let key = KeyPair::generate_for(algorithm).unwrap();
+    let certificate = CertificateParams::new(["example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// Keys that do not fit are told about, not refused.
+#[tokio::test]
+async fn keys_should_belong_to_their_certificates() {
+    let api = Api::start().await;
+    let (certificate, key) = pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (other_certificate, other) = pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let (ed_certificate, ed_key) = pair(&rcgen::PKCS_ED25519);
+    let (rsa_certificate, rsa_key) = pair(&rcgen::PKCS_RSA_SHA256);
+    let (large_certificate, large_key) = pair(&rcgen::PKCS_ECDSA_P384_SHA384);
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+    let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
+    let none = String::new();
+    let chain = format!("text before\n{certificate}{other_certificate}");
+    let public = certificate.replace("CERTIFICATE", "PUBLIC KEY");
+    for (certificate, key, warning) in [
+        (&certificate, &key, None),
+        (&chain, &key, None),
+        (&ed_certificate, &ed_key, None),
+        (&rsa_certificate, &rsa_key, None),
+        (&large_certificate, &large_key, None),
+        (&certificate, &other, Some("tls: private key does not match public key")),
+        (&certificate, &large_key, Some("tls: private key does not match public key")),
+        (&certificate, &rsa_key, Some("tls: private key type does not match public key type")),
+        (&none, &key, Some("tls: failed to find any PEM data in certificate input")),
+        (&certificate, &none, Some("tls: failed to find any PEM data in key input")),
+        (
+            &key,
+            &key,
+            Some(
+                "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched",
+            ),
+        ),
+        (
+            &certificate,
+            &certificate,
+            Some("tls: found a certificate rather than a key in the PEM for the private key"),
+        ),
+        (
+            &public,
+            &key,
+            Some(
+                "tls: failed to find \\\"CERTIFICATE\\\" PEM block in certificate input after skipping PEM blocks of the following types: [PUBLIC KEY]",
+            ),
+        ),
+        (&broken, &key, Some("x509: malformed certificate")),
+        (&certificate, &no_key, Some("tls: failed to parse private key")),
+    ] {
+        let mut s = named("v1", "Secret", "s");
+        s["type"] = "kubernetes.io/tls".into();
+        s["data"] = json!({"tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(key)});
+        let reply = api.post(&format!("{ALL}?dryRun=All"), &s).await;
+        let want: Vec<String> = warning.map(|w| format!("299 - \"{w}\"")).into_iter().collect();
+        assert_eq!(reply.warnings(), want, "{certificate} {key}");
+        reply.created();
+    }
 }

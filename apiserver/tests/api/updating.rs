@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::common::objects::{configmap, service};
-use crate::common::{Api, version};
+use crate::common::objects::{configmap, pod, service};
+use crate::common::{Api, MERGE, version};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -106,4 +106,33 @@ async fn parallel_updates_lose_nothing() {
     assert!(codes.iter().all(|c| *c == 200 || *c == 409), "{codes:?}");
     let stored = api.get(&format!("{MAPS}/a")).await.ok();
     assert_eq!(stored["data"].as_object().unwrap().len(), done + 1);
+}
+
+/// Metadata goes through the status, but for what a kind keeps from it.
+#[tokio::test]
+async fn a_status_is_written_with_its_metadata() {
+    let api = Api::start().await;
+    let account = json!({"metadata": {"name": "default"}});
+    api.post("/api/v1/namespaces/default/serviceaccounts", &account).await.created();
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let deployment = json!({"metadata": {"name": "o"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "n", "uid": "u"}]);
+    let written = json!({"metadata": {"labels": {"l": "m"}, "annotations": {"n": "o"}, "ownerReferences": owner},
+        "spec": {"paused": true, "unschedulable": true, "nodeName": "n"}, "status": {}});
+    for (path, object, labels, owned) in [
+        ("/api/v1/nodes", json!({"metadata": {"name": "o"}}), true, true),
+        ("/apis/apps/v1/namespaces/default/deployments", deployment, false, true),
+        ("/api/v1/namespaces/default/pods", pod("o"), true, false),
+    ] {
+        api.post(path, &object).await.created();
+        let patched = api.patch(&format!("{path}/o/status"), MERGE, &written).await.ok();
+        let metadata = &patched["metadata"];
+        assert_eq!(metadata["annotations"]["n"], "o", "{path}");
+        assert_eq!(metadata["labels"].get("l").is_some(), labels, "{path}: labels");
+        assert_eq!(metadata.get("ownerReferences").is_some(), owned, "{path}: owners");
+        for field in ["paused", "unschedulable", "nodeName"] {
+            assert!(patched["spec"].get(field).is_none(), "{path}: {field}");
+        }
+    }
 }

@@ -156,6 +156,21 @@ async fn single_kinds() {
             format!("nodeTopology.matchLabels.beta.kubernetes.io/os: {old_label}"),
         ),
         (
+            "/apis/storage.k8s.io/v1/csidrivers".to_owned(),
+            json!({"metadata": {"name": "d"}, "spec": {"tokenRequests": [{"audience": "a"}]}}),
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes".to_owned(),
+        ),
+        (
+            format!("{CORE}/resourcequotas"),
+            json!({"metadata": {"name": "q"}, "spec": {"hard": {"cpu": "2", "limits.cpu": "1"}}}),
+            "ResourceQuota cpu (2) should be less than limits.cpu (1)".to_owned(),
+        ),
+        (
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations".to_owned(),
+            json!({"metadata": {"name": "a.static.k8s.io"}}),
+            "metadata.name: names ending with \".static.k8s.io\" are reserved for static manifest-based configurations and cannot be managed via the API".to_owned(),
+        ),
+        (
             "/api/v1/persistentvolumes".to_owned(),
             json!({"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
                 "cephfs": {"monitors": ["a"]}}}),

@@ -2,7 +2,8 @@
 
 use crate::catalog::Subresource::{self, Status};
 use crate::catalog::{Kind, Scope, Strategy};
-use crate::kinds::admissionpolicy::{AdmissionPolicy, AdmissionPolicyBinding};
+use crate::kinds::admissionpolicy::AdmissionPolicy;
+use crate::kinds::admissionpolicybinding::AdmissionPolicyBinding;
 use crate::kinds::webhookconfiguration::WebhookConfiguration;
 use crate::table::{AGE, Column, NAME, integer, text};
 

@@ -2,6 +2,8 @@
 //!
 //! Only asked once a document is known to be malformed; a small scanner with a stack of its own finds the place.
 
+use serde_json::Value;
+
 const BEGIN: &str = "looking for beginning of value";
 const KEY: &str = "looking for beginning of object key string";
 
@@ -16,6 +18,18 @@ pub fn complaint(document: &[u8]) -> Option<String> {
         Ok(()) => None,
         Err(Bad::End) => Some("unexpected end of JSON input".into()),
         Err(Bad::At(c, context)) => Some(format!("invalid character {} {context}", quoted(c))),
+    }
+}
+
+/// What Go's decoder calls a value that does not fit where it is.
+pub fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
