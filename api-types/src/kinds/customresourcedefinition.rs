@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::crd_approval::{self, Approval};
-use super::crd_rules::{self, Rules};
-use super::crd_versions::Versions;
+use super::crd::approval::{self, Approval};
+use super::crd::rules::{self, Rules};
+use super::crd::versions::Versions;
+use super::crd::{conversion, formats, naming};
 use super::fields::{self, below, flag, list, set, text, texts};
-use super::{crd_conversion, crd_formats, crd_names, keep_status};
+use super::keep_status;
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
 use crate::meta::{self, default_to, object_mut};
@@ -56,7 +57,7 @@ impl Strategy for CustomResourceDefinition {
         }
         validate_spec(spec, &Rules::strict(), errors);
         validate_status(object, errors);
-        crd_approval::validate(object, Approval::of(object), errors);
+        approval::validate(object, Approval::of(object), errors);
         preserve_unknown(object, errors);
     }
 
@@ -65,7 +66,7 @@ impl Strategy for CustomResourceDefinition {
         validate_spec(spec, &Rules::towards(new, old), errors);
         let (names, old_names, at_names) =
             (below(spec, "names"), below(before, "names"), path.child("names"));
-        if crd_rules::is_established(old) {
+        if rules::is_established(old) {
             sealed(spec, before, "scope", &path, errors);
             sealed(names, old_names, "kind", &at_names, errors);
         }
@@ -74,7 +75,7 @@ impl Strategy for CustomResourceDefinition {
         validate_status(new, errors);
         let state = Approval::of(new);
         if state != Approval::of(old) {
-            crd_approval::validate(new, state, errors);
+            approval::validate(new, state, errors);
         }
         if !flag(before, "preserveUnknownFields") {
             preserve_unknown(new, errors);
@@ -86,8 +87,8 @@ impl Strategy for CustomResourceDefinition {
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut unknown = crd_formats::unknown(below(object, "spec"));
-        let known = old.map(|o| crd_formats::unknown(below(o, "spec"))).unwrap_or_default();
+        let mut unknown = formats::unknown(below(object, "spec"));
+        let known = old.map(|o| formats::unknown(below(o, "spec"))).unwrap_or_default();
         unknown.retain(|f| !known.contains(f));
         unknown.into_iter().map(|f| format!("unrecognized format {f:?}")).collect()
     }
@@ -140,7 +141,7 @@ fn validate_spec(spec: &Value, rules: &Rules, errors: &mut ErrorList) {
     }
     let keeps_unknown = flag(spec, "preserveUnknownFields");
     for (i, v) in list(spec, "versions").iter().enumerate() {
-        let (at, missing) = (path.child("versions").index(i), crd_rules::schema_of(v).is_none());
+        let (at, missing) = (path.child("versions").index(i), rules::schema_of(v).is_none());
         let at = at.child("schema").child("openAPIV3Schema");
         if missing && rules.schemas {
             errors.required(&at, "");
@@ -149,16 +150,16 @@ fn validate_spec(spec: &Value, rules: &Rules, errors: &mut ErrorList) {
         }
     }
     let no_default = |s: &Value| set(s, "default").is_none();
-    let all = |rule: &dyn Fn(&Value) -> bool| crd_rules::schemas(spec).all(|s| crd_rules::every(s, rule));
+    let all = |rule: &dyn Fn(&Value) -> bool| rules::schemas(spec).all(|s| rules::every(s, rule));
     if keeps_unknown && !all(&no_default) {
         let text = "must be false in order to use defaults in the schema";
         errors.invalid(&path.child("preserveUnknownFields"), true, text);
     }
-    let structural = rules.structural || crd_rules::must_be_structural(spec);
+    let structural = rules.structural || rules::must_be_structural(spec);
     let versions = Versions::of(spec, rules, structural);
     versions.validate_each(&path, errors);
     versions.validate_all(spec, &path, errors);
-    crd_names::required(below(spec, "names"), &path.child("names"), errors);
+    naming::required(below(spec, "names"), &path.child("names"), errors);
     versions.validate_alike(&path, errors);
     let (conversion, at) = (below(spec, "conversion"), path.child("conversion"));
     let strategy = text(conversion, "strategy");
@@ -166,7 +167,7 @@ fn validate_spec(spec: &Value, rules: &Rules, errors: &mut ErrorList) {
         let text = "must be None if spec.preserveUnknownFields is true";
         errors.invalid(&at.child("strategy"), strategy, text);
     }
-    crd_conversion::validate(conversion, rules, &at, errors);
+    conversion::validate(conversion, rules, &at, errors);
 }
 
 /// Refuses a text that has changed.
@@ -186,7 +187,7 @@ fn preserve_unknown(object: &Value, errors: &mut ErrorList) {
 
 fn accepted_names(object: &Value, errors: &mut ErrorList) {
     let path = Path::new("status").child("acceptedNames");
-    crd_names::shapes(below(below(object, "status"), "acceptedNames"), &path, errors);
+    naming::shapes(below(below(object, "status"), "acceptedNames"), &path, errors);
 }
 
 /// What is ever stored must be among the versions.

@@ -104,7 +104,9 @@ impl Strategy for Secret {
 /// How many bytes the data has once it is decoded.
 fn bytes(data: Option<&Value>) -> usize {
     let texts = data.and_then(Value::as_object).into_iter().flatten().filter_map(|(_, v)| v.as_str());
-    texts.map(|t| t.len() / 4 * 3 - t.bytes().rev().take_while(|b| *b == b'=').count().min(2)).sum()
+    texts
+        .map(|t| (t.len() / 4 * 3).saturating_sub(t.bytes().rev().take_while(|b| *b == b'=').count().min(2)))
+        .sum()
 }
 
 fn decoded(data: Option<&Value>, key: &str) -> Option<Vec<u8>> {

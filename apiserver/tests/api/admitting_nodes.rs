@@ -266,8 +266,11 @@ async fn of_claims_a_node_writes_how_far_they_are_expanded() {
     let change = json!({"status": {"capacity": {"storage": "2Gi"}, "allocatedResources": {"storage": "2Gi"},
         "conditions": [{"type": "Resizing", "status": "True"}]}});
     own.patch(&status, MERGE, &change).await.ok();
-    assert_eq!(
-        own.patch(&status, MERGE, &json!({"status": {"phase": "Lost"}})).await.refused(403, "Forbidden"),
-        "persistentvolumeclaims \"c\" is forbidden: node \"n1\" is not allowed to update fields other than status.quantity and status.conditions"
-    );
+    // Nor does it label a claim by the way.
+    for change in [json!({"status": {"phase": "Lost"}}), json!({"metadata": {"labels": {"a": "b"}}})] {
+        assert_eq!(
+            own.patch(&status, MERGE, &change).await.refused(403, "Forbidden"),
+            "persistentvolumeclaims \"c\" is forbidden: node \"n1\" is not allowed to update fields other than status.quantity and status.conditions"
+        );
+    }
 }

@@ -5,9 +5,9 @@
 use regex::Regex;
 use serde_json::Value;
 
-use super::crd_structural::schema_at;
-use super::fields::{entries, flag, list, set, text, texts};
+use super::structural::schema_at;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{entries, flag, list, set, text, texts};
 
 /// Reasons to refuse a value that stands at `path`.
 pub fn validate(value: &Value, schema: &Value, path: &Path, errors: &mut ErrorList) {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::fields::{self, text, texts};
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, text, texts};
 use crate::names;
 
 const MIXED: &str = "may have mixed case, but should otherwise match: ";

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::crd_rules::Rules;
-use super::fields::{self, below, set, text, texts};
-use super::webhook_client;
+use super::rules::Rules;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, below, set, text, texts};
+use crate::kinds::webhook_client;
 
 const STRATEGIES: &[&str] = &["None", "Webhook"];
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::crd_structural::schema_at;
-use super::fields::{below, entries, set};
+use super::structural::schema_at;
+use crate::kinds::fields::{below, entries, set};
 
 /// What a path leads to.
 #[derive(Debug, PartialEq)]

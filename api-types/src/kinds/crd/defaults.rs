@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use super::crd_structural::{EMBEDDED, PRESERVE, schema_at};
-use super::crd_value;
-use super::fields::{below, entries, flag, set};
+use super::structural::{EMBEDDED, PRESERVE, schema_at};
+use super::value;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{below, entries, flag, set};
 
 const META: &[&str] = &["apiVersion", "kind", "metadata"];
 
@@ -18,7 +18,7 @@ pub fn validate(schema: &Value, pruned: bool, path: &Path, errors: &mut ErrorLis
         if pruned && !inside_meta && !is_pruned(s, whole) {
             errors.invalid(&at, default.clone(), "must not have unknown fields");
         }
-        crd_value::validate(default, s, &at, errors);
+        value::validate(default, s, &at, errors);
     });
 }
 

@@ -6,12 +6,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::crd_rules::{Rules, schema_of};
-use super::crd_structural::{self, unsupported};
-use super::fields::{self, below, flag, list, set, set_text, text};
-use super::object_meta::is_print;
-use super::{crd_default, crd_openapi, crd_paths};
+use super::rules::{Rules, schema_of};
+use super::structural::{self, unsupported};
+use super::{defaults, openapi, paths};
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, below, flag, list, set, set_text, text};
+use crate::kinds::object_meta::is_print;
 
 /// What may be said at the root of a schema whose status has a path of its own, by Go's names.
 const AT_ROOT: &str = "Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations";
@@ -83,10 +83,10 @@ impl<'v> Versions<'v> {
                 self.schema(below(v, "schema"), has_status(v), &at.child("schema"), errors);
             }
             if !self.subresources {
-                crd_paths::scale(below(v, "subresources"), &at.child("subresources"), errors);
+                paths::scale(below(v, "subresources"), &at.child("subresources"), errors);
             }
             if !self.columns {
-                crd_paths::columns(
+                paths::columns(
                     list(v, "additionalPrinterColumns"),
                     &at.child("additionalPrinterColumns"),
                     errors,
@@ -103,7 +103,7 @@ impl<'v> Versions<'v> {
                 ),
                 Some(s) => {
                     let many = self.rules.many_selectable.contains(text(v, "name"));
-                    crd_paths::selectable(list(v, "selectableFields"), s, many, &at, errors);
+                    paths::selectable(list(v, "selectableFields"), s, many, &at, errors);
                 }
             }
         }
@@ -136,10 +136,10 @@ impl<'v> Versions<'v> {
             self.schema(below(first, "schema"), status, &path.child("validation"), errors);
         }
         if self.subresources {
-            crd_paths::scale(below(first, "subresources"), &path.child("subresources"), errors);
+            paths::scale(below(first, "subresources"), &path.child("subresources"), errors);
         }
         if self.columns {
-            crd_paths::columns(
+            paths::columns(
                 list(first, "additionalPrinterColumns"),
                 &path.child("additionalPrinterColumns"),
                 errors,
@@ -153,7 +153,7 @@ impl<'v> Versions<'v> {
             errors.invalid(&path.child("selectableFields"), "", text);
         } else if let Some(s) = schema_of(first) {
             let many = self.all.iter().all(|v| self.rules.many_selectable.contains(text(v, "name")));
-            crd_paths::selectable(list(first, "selectableFields"), s, many, path, errors);
+            paths::selectable(list(first, "selectableFields"), s, many, path, errors);
         }
     }
 
@@ -170,12 +170,12 @@ impl<'v> Versions<'v> {
         let why = unsupported(s).filter(|_| self.structural);
         if self.structural && why.is_none() {
             let so_far = errors.0.len();
-            crd_structural::validate(s, &path, errors);
+            structural::validate(s, &path, errors);
             if errors.0.len() == so_far {
-                crd_default::validate(s, self.rules.pruned_defaults, &path, errors);
+                defaults::validate(s, self.rules.pruned_defaults, &path, errors);
             }
         }
-        crd_openapi::validate(s, self.rules, &path, errors);
+        openapi::validate(s, self.rules, &path, errors);
         if let Some(why) = why.filter(|_| errors.0.len() == before) {
             errors.invalid(&path, "", why);
         }

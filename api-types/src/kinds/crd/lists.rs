@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::crd_rules::Rules;
-use super::crd_structural::schema_at;
-use super::fields::{self, below, flag, set, set_text, text, texts};
+use super::rules::Rules;
+use super::structural::schema_at;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, below, flag, set, set_text, text, texts};
 
 /// Reasons to refuse what a schema says of lists.
 pub fn list_type(s: &Value, rules: &Rules, path: &Path, errors: &mut ErrorList) {

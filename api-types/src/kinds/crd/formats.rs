@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::crd_rules::{every, schemas};
-use super::fields::text;
+use super::rules::{every, schemas};
+use crate::kinds::fields::text;
 
 /// Formats of texts, without dashes.
 const OF_TEXT: &[&str] = &[

@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::crd_rules::Rules;
-use super::crd_structural::{EMBEDDED, PRESERVE, schema_at, unsupported};
-use super::fields::{self, entries, flag, list, set, text};
-use super::{crd_lists, crd_path};
+use super::rules::Rules;
+use super::structural::{EMBEDDED, PRESERVE, schema_at, unsupported};
+use super::{lists, path};
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, entries, flag, list, set, text};
 
 /// Sorted, as messages list them.
 pub const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
@@ -42,8 +42,8 @@ impl Walk<'_> {
         if set(s, PRESERVE).is_some() && !flag(s, PRESERVE) {
             errors.invalid(&path.child(PRESERVE), false, "must be true or undefined");
         }
-        crd_lists::map_type(s, path, errors);
-        crd_lists::list_type(s, self.rules, path, errors);
+        lists::map_type(s, path, errors);
+        lists::list_type(s, self.rules, path, errors);
         for (i, rule) in list(s, "x-kubernetes-validations").iter().enumerate() {
             validation(s, rule, &path.child("x-kubernetes-validations").index(i), errors);
         }
@@ -154,7 +154,7 @@ fn validation(s: &Value, rule: &Value, path: &Path, errors: &mut ErrorList) {
     if breaks(field) {
         errors.invalid(&at, field, "must not contain line breaks");
     }
-    if crd_path::find(field, s, true).is_err() && unsupported(s).is_none() {
+    if path::find(field, s, true).is_err() && unsupported(s).is_none() {
         errors.invalid(&at, field, "must be a valid path");
     }
 }

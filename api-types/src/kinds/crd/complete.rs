@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::crd_structural::schema_at;
-use super::fields::{below, entries, list, set};
+use super::structural::schema_at;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{below, entries, list, set};
 
 /// What rules about values speak of must be there outside of them. `values` and `at` are the rules and their place,
 /// `s` and `path` what they are about.

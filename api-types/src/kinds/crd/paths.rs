@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::crd_path;
-use super::crd_rules::MAX_SELECTABLE;
-use super::crd_structural::unsupported;
-use super::fields::{self, set, text};
+use super::path;
+use super::rules::MAX_SELECTABLE;
+use super::structural::unsupported;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, set, text};
 
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: &[&str] =
@@ -78,7 +78,7 @@ pub fn selectable(all: &[Value], schema: &Value, many: bool, path: &Path, errors
             errors.required(&at, "");
             continue;
         }
-        let found = match crd_path::find(given, schema, false) {
+        let found = match path::find(given, schema, false) {
             Ok(found) => found,
             Err(why) => {
                 errors.invalid(&at, given, format!("is an invalid path: {why}"));

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::crd_complete;
-use super::fields::{below, entries, flag, list, set, text};
+use super::complete;
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{below, entries, flag, list, set, text};
 
 pub const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 pub const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
@@ -61,7 +61,7 @@ pub fn is_structural(s: &Value) -> bool {
 pub fn validate(schema: &Value, path: &Path, errors: &mut ErrorList) {
     let mut found = ErrorList::new();
     invariants(schema, Level::Root, path, &mut found);
-    crd_complete::validate(schema, schema, path, path, &mut found);
+    complete::validate(schema, schema, path, path, &mut found);
     found.0.sort_by_key(ToString::to_string);
     errors.0.append(&mut found.0);
 }
@@ -187,7 +187,7 @@ fn values(s: &Value, any: bool, first: bool, path: &Path, errors: &mut ErrorList
         nested(not, false, &path.child("not"), errors);
     }
     let pattern = text(s, "pattern");
-    if let Some(why) = super::crd_pattern::problem(pattern) {
+    if let Some(why) = super::pattern::problem(pattern) {
         let text = format!("must be a valid regular expression, but isn't: {why}");
         errors.invalid(&path.child("pattern"), pattern, text);
     }

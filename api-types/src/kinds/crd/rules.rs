@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::crd_openapi::TYPES;
-use super::crd_structural::{self, schema_at};
-use super::fields::{self, below, entries, flag, list, set, text, texts};
-use super::{crd_default, crd_lists, webhook_client};
+use super::openapi::TYPES;
+use super::structural::{self, schema_at};
+use super::{defaults, lists};
 use crate::field::{ErrorList, Path};
+use crate::kinds::fields::{self, below, entries, flag, list, set, text, texts};
+use crate::kinds::webhook_client;
 
 /// Which rules are in force; all of them for a new definition.
 #[derive(Debug)]
@@ -61,11 +62,11 @@ impl Rules {
         let all = |rule: fn(&Value) -> bool| schemas(spec).all(rule);
         Self {
             schemas: list(spec, "versions").iter().all(|v| schema_of(v).is_some()),
-            structural: all(crd_structural::is_structural),
+            structural: all(structural::is_structural),
             types: all(|s| every(s, &|s| text(s, "type").is_empty() || TYPES.contains(&text(s, "type")))),
-            atomic_sets: all(|s| every(s, &keeps(crd_lists::set_items))),
-            map_keys: all(|s| every(s, &keeps(crd_lists::items_of_maps_and_sets))),
-            pruned_defaults: all(crd_default::are_pruned),
+            atomic_sets: all(|s| every(s, &keeps(lists::set_items))),
+            map_keys: all(|s| every(s, &keeps(lists::items_of_maps_and_sets))),
+            pruned_defaults: all(defaults::are_pruned),
             review_version: reviews.is_empty() || webhook_client::has_accepted_version(&reviews),
             authority: is_established(old) && webhook_client::authority(authority).is_ok(),
             many_selectable: many_selectable(new, old),
@@ -136,9 +137,9 @@ fn many_selectable(new: &Value, old: &Value) -> HashSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::customresourcedefinition::CustomResourceDefinition;
     use super::*;
     use crate::catalog::Strategy;
+    use crate::kinds::customresourcedefinition::CustomResourceDefinition;
     use serde_json::json;
 
     fn definition(schema: &Value, change: &Value) -> Value {
