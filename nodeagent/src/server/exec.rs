@@ -5,6 +5,7 @@
 //! the runtime, which does not know v5 (the half-close of standard input).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Path, Request, State};
@@ -30,6 +31,8 @@ const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
+/// How long a client may take to answer the end of a stream.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// What a client wants to run and which streams it wants.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -195,22 +198,33 @@ where
     let (sink, source) = socket.split();
     // Input runs on its own: a command that does not read must not keep its output from flowing.
     let input = async {
-        tokio::select! {
-            () = from_client(source, sender) => {}
-            result = writer => if let Err(error) = result {
+        let writes = async {
+            if let Err(error) = writer.await {
                 tracing::trace!(%error, "runtime does not take input any more");
             }
-        }
-        // Output goes on after the input has ended.
-        std::future::pending::<()>().await;
+        };
+        tokio::join!(from_client(source, sender), writes);
     };
+    let output = to_client(receiver, sink);
+    tokio::pin!(input, output);
     tokio::select! {
-        () = input => Ok(()),
-        result = to_client(receiver, sink) => result,
+        // Output goes on after the input has ended.
+        _ = &mut input => output.await,
+        result = &mut output => {
+            result?;
+            // Cut with something of the client's unread, the connection would be reset, and what the client has not
+            // read yet would be lost with it.
+            if tokio::time::timeout(GOODBYE, input).await.is_err() {
+                tracing::debug!("a client does not end its stream, it is cut");
+            }
+            Ok(())
+        }
     }
 }
 
+/// Takes what the client sends until it closes; what the runtime does not want any more is dropped.
 async fn from_client(mut source: SplitStream<WebSocket>, sender: session::Sender) {
+    let mut wanted = true;
     while let Some(message) = source.next().await {
         let data = match message {
             Ok(Message::Binary(data)) => data,
@@ -219,15 +233,13 @@ async fn from_client(mut source: SplitStream<WebSocket>, sender: session::Sender
             Ok(Message::Close(_)) | Err(_) => return,
         };
         let Some((channel, content)) = data.split_first() else { continue };
-        let went = match *channel {
-            STDIN => sender.send(StreamType::Stdin, content).await,
-            RESIZE => sender.send(StreamType::Resize, content).await,
-            CLOSE if content.first() == Some(&STDIN) => sender.finish(StreamType::Stdin).await,
-            _ => true,
-        };
-        if !went {
-            return;
-        }
+        wanted = wanted
+            && match *channel {
+                STDIN => sender.send(StreamType::Stdin, content).await,
+                RESIZE => sender.send(StreamType::Resize, content).await,
+                CLOSE if content.first() == Some(&STDIN) => sender.finish(StreamType::Stdin).await,
+                _ => true,
+            };
     }
 }
 

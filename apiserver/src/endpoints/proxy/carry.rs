@@ -12,7 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,6 +21,9 @@ use crate::server::Server;
 
 /// How long a backend may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to end its stream once the backend has.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// Headers that belong to one connection and are made anew for the next, but for upgrades.
 const HOP_HEADERS: [&str; 4] = ["keep-alive", "proxy-connection", "te", "transfer-encoding"];
@@ -87,16 +90,9 @@ pub async fn carry(
         return Err(backend("it switched protocols unasked"));
     };
     server.tasks().spawn(async move {
-        let (client, other) = match tokio::try_join!(client, other) {
-            Ok(both) => both,
-            Err(e) => {
-                tracing::debug!(error = %e, "an upgrade to a backend failed");
-                return;
-            }
-        };
-        let (mut client, mut other) = (TokioIo::new(client), TokioIo::new(other));
-        if let Err(e) = tokio::io::copy_bidirectional(&mut client, &mut other).await {
-            tracing::debug!(error = %e, "a stream to a backend broke");
+        match tokio::try_join!(client, other) {
+            Ok((client, other)) => join(TokioIo::new(client), TokioIo::new(other)).await,
+            Err(e) => tracing::debug!(error = %e, "an upgrade to a backend failed"),
         }
     });
     let (parts, _) = answer.into_parts();
@@ -104,6 +100,34 @@ pub async fn carry(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = parts.headers;
     Ok(response)
+}
+
+/// Carries bytes both ways until both sides have ended. A side that breaks has ended: what it has sent before still
+/// reaches the other, whose end is a proper one.
+async fn join(client: impl Stream, other: impl Stream) {
+    let (client_in, client_out) = tokio::io::split(client);
+    let (other_in, other_out) = tokio::io::split(other);
+    let (up, down) = (pass(client_in, other_out), pass(other_in, client_out));
+    tokio::pin!(up, down);
+    tokio::select! {
+        // A client that has said all may still be told a lot.
+        () = &mut up => down.await,
+        () = &mut down => {
+            if timeout(GOODBYE, up).await.is_err() {
+                tracing::debug!("a client does not end its stream, it is cut");
+            }
+        }
+    }
+}
+
+/// Passes on what comes, then the end.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    if let Err(e) = tokio::io::copy(&mut from, &mut to).await {
+        tracing::debug!(error = %e, "a stream to a backend broke");
+    }
+    if let Err(e) = to.shutdown().await {
+        tracing::debug!(error = %e, "the end of a stream was not passed on");
+    }
 }
 
 /// The request as the backend gets it: its own path, the name that the client has asked, none of its credentials.
@@ -132,4 +156,83 @@ fn strip(mut response: Response<Body>) -> Response<Body> {
     }
     response.headers_mut().remove(header::CONNECTION);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncReadExt, BufStream, ReadBuf, duplex};
+
+    use super::*;
+
+    /// Breaks where others end, as TLS does without a farewell.
+    struct Breaking<S>(S);
+
+    impl<S: AsyncRead + Unpin> AsyncRead for Breaking<S> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.0).poll_read(cx, buf);
+            match read {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                    Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+                }
+                other => other,
+            }
+        }
+    }
+
+    impl<S: AsyncWrite + Unpin> AsyncWrite for Breaking<S> {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_backend_has_said_arrives_although_it_breaks() {
+        let (mut client, client_side) = duplex(1 << 16);
+        let (mut backend, backend_side) = duplex(1 << 16);
+        // What is written to the client stays in a buffer until it is flushed.
+        let joined = tokio::spawn(join(BufStream::new(client_side), Breaking(backend_side)));
+        client.write_all(b"question").await.unwrap();
+        let mut question = [0; 8];
+        backend.read_exact(&mut question).await.unwrap();
+        assert_eq!(&question, b"question");
+        backend.write_all(b"answer").await.unwrap();
+        drop(backend);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"answer");
+        drop(client);
+        joined.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_said_all_is_still_told() {
+        let (mut client, client_side) = duplex(64);
+        let (mut backend, backend_side) = duplex(64);
+        let joined = tokio::spawn(join(client_side, backend_side));
+        client.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        backend.read_to_end(&mut heard).await.unwrap();
+        backend.write_all(b"late").await.unwrap();
+        drop(backend);
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"late");
+        joined.await.unwrap();
+    }
 }
