@@ -52,6 +52,10 @@ impl Allocators {
             for (ip, revision) in self.abandoned(&used) {
                 tracing::info!(%ip, "an address without a service is given back");
                 self.remove(&addresses::key(ip), revision).await?;
+                // Another service has it.
+                if let Some(owner) = used.ips.get(&ip) {
+                    self.record(ip, owner).await?;
+                }
             }
         }
         Ok(())
@@ -70,9 +74,10 @@ impl Allocators {
 
     /// Makes the IPAddress of a service that has none.
     async fn restore(&self, ip: Ipv4Addr, owner: &Owner) -> Result<(), StorageError> {
-        if self.is_known(ip) {
-            return Ok(());
-        }
+        if self.is_known(ip) { Ok(()) } else { self.record(ip, owner).await }
+    }
+
+    async fn record(&self, ip: Ipv4Addr, owner: &Owner) -> Result<(), StorageError> {
         match self.0.storage.create(&addresses::key(ip), addresses::object(ip, owner), None).await {
             Ok(_) | Err(StorageError::KeyExists { .. }) => Ok(()),
             Err(e) => Err(e),

@@ -191,20 +191,24 @@ async fn a_change_frees_what_it_no_longer_needs() {
 
 #[tokio::test]
 async fn a_start_puts_right_what_a_crash_has_left() {
-    let f = Fixture::new();
-    let before = f.server().await;
-    // A service that was never written, and one whose address and port nobody knows.
-    before.on_create(kind(), &mut service("lost", "NodePort"), false).await.unwrap().keep().await;
-    let mut there = service("there", "NodePort");
-    there["spec"]["clusterIP"] = "10.96.0.9".into();
-    there["spec"]["ports"][0]["nodePort"] = 30001.into();
-    f.store(&there).await;
-    let a = f.server().await;
-    a.repair(true).await.unwrap();
-    assert_eq!(f.addresses().await, HashSet::from(["10.96.0.9".to_owned()]));
-    let mut next = service("next", "NodePort");
-    a.on_create(kind(), &mut next, false).await.unwrap().keep().await;
-    assert_eq!(next["spec"]["ports"][0]["nodePort"], 30000);
+    // A service that was never written, and one whose address and port nobody knows, or knows as the other's.
+    for lost_address in ["10.96.0.5", "10.96.0.9"] {
+        let f = Fixture::new();
+        let before = f.server().await;
+        let mut lost = service("lost", "NodePort");
+        lost["spec"]["clusterIP"] = lost_address.into();
+        before.on_create(kind(), &mut lost, false).await.unwrap().keep().await;
+        let mut there = service("there", "NodePort");
+        there["spec"]["clusterIP"] = "10.96.0.9".into();
+        there["spec"]["ports"][0]["nodePort"] = 30001.into();
+        f.store(&there).await;
+        let a = f.server().await;
+        a.repair(true).await.unwrap();
+        assert_eq!(f.addresses().await, HashSet::from(["10.96.0.9".to_owned()]), "{lost_address}");
+        let mut next = service("next", "NodePort");
+        a.on_create(kind(), &mut next, false).await.unwrap().keep().await;
+        assert_eq!(next["spec"]["ports"][0]["nodePort"], 30000);
+    }
 }
 
 #[tokio::test]
