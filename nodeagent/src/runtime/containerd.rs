@@ -255,7 +255,6 @@ impl Containerd {
     /// What runs of a containerd that has ended: all of its session, which containers are not in, and from sessions
     /// before it the shims and runcs that work on our state.
     fn left_overs(&self, containerd: Option<ProcessId>) -> Vec<ProcessId> {
-        let state = self.state.display().to_string();
         let ours = |process: &ProcessId| {
             if containerd.is_some_and(|leader| process.session() == Some(leader.pid)) {
                 return true;
@@ -266,7 +265,7 @@ impl Containerd {
                 Some(name) == self.programs.runc.file_name()
                     || name.to_string_lossy().starts_with("containerd-shim")
             });
-            known && arguments.iter().skip(1).any(|argument| argument.starts_with(&state))
+            known && arguments.iter().skip(1).any(|argument| Path::new(argument).starts_with(&self.state))
         };
         ProcessId::all().into_iter().filter(ours).collect()
     }
