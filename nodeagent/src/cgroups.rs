@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -13,6 +14,10 @@ use crate::process::ProcessId;
 
 /// How often processes that are left are looked for.
 const ROUNDS: usize = 10;
+/// How long the kernel may take to free a cgroup of which the last process was killed.
+const FREE_WITHIN: Duration = Duration::from_secs(5);
+/// The longest pause between looks whether it is free.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A cgroup that could not be made or changed.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +207,11 @@ impl Cgroupfs {
                 process.kill().await;
             }
         }
-        roots.iter().for_each(|root| remove_tree(root));
+        for root in roots {
+            if let Err(error) = remove_when_free(&root).await {
+                tracing::warn!(%error, dir = %root.display(), "cgroup not removed");
+            }
+        }
     }
 }
 
@@ -233,8 +242,12 @@ impl PodCgroups for Cgroupfs {
     fn remove_uid(&self, uid: &str) {
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             let path = self.path(qos, uid);
-            for hierarchy in self.hierarchies() {
-                remove_tree(&hierarchy.join(&path));
+            for dir in self.hierarchies().into_iter().map(|hierarchy| hierarchy.join(&path)) {
+                // Pods are cleaned up when they have ended and again when their sandbox is removed, which the runtime does
+                // after it has waited for its own cgroups below.
+                if let Err(error) = remove_tree(&dir) {
+                    tracing::debug!(%error, dir = %dir.display(), "cgroup not removed");
+                }
             }
         }
     }
@@ -258,15 +271,41 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn remove_tree(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for entry in entries.filter_map(Result::ok) {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
+/// Removes a cgroup and those below it. One is busy for a moment after its last process was listed: that still gives
+/// back its memory then. The first version of cgroups tells nobody when it is free, hence short looks.
+async fn remove_when_free(dir: &Path) -> io::Result<()> {
+    let deadline = tokio::time::Instant::now() + FREE_WITHIN;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match remove_tree(dir) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            result => return result,
         }
     }
-    if let Err(error) = std::fs::remove_dir(dir) {
-        tracing::debug!(%error, dir = %dir.display(), "cgroup not removed");
+}
+
+/// Removes a cgroup and those below it; the first error, after all that could be removed was.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut result = Ok(());
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            result = result.and(remove_tree(&entry.path()));
+        }
+    }
+    result?;
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -311,26 +350,48 @@ mod tests {
 
     #[tokio::test]
     async fn what_still_runs_is_ended() {
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: only root makes cgroups");
-            return;
-        }
-        let root = format!("skiff-test-{}", std::process::id());
-        let cgroups = Cgroupfs::new(&root);
-        let Some(dir) =
-            cgroups.hierarchies().into_iter().map(|dir| dir.join(&root).join("besteffort")).next()
-        else {
-            println!("skipped: no cgroups are mounted");
-            return;
-        };
-        if let Err(error) = std::fs::create_dir_all(&dir) {
-            println!("skipped: {} cannot be made: {error}", dir.display());
-            return;
-        }
+        let cgroups = Cgroupfs::new(&format!("skiff-test-{}", std::process::id()));
+        let Some(dir) = make_cgroup(&cgroups) else { return };
         let mut sleeper = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         std::fs::write(dir.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
         cgroups.remove_all().await;
         assert!(!dir.exists(), "{} is left", dir.display());
         assert!(!sleeper.wait().unwrap().success());
+    }
+
+    /// A new cgroup below the root; none where cgroups cannot be made.
+    fn make_cgroup(cgroups: &Cgroupfs) -> Option<PathBuf> {
+        let hierarchy = cgroups.hierarchies().into_iter().next()?;
+        let dir = hierarchy.join(&cgroups.root).join("besteffort");
+        let made = std::fs::create_dir_all(&dir);
+        if let Err(error) = &made {
+            println!("skipped: {} cannot be made: {error}", dir.display());
+        }
+        made.ok().map(|()| dir)
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_lost_its_first_thread_is_ended() {
+        let cgroups = Cgroupfs::new(&format!("skiff-test-threads-{}", std::process::id()));
+        let Some(dir) = make_cgroup(&cgroups) else { return };
+        let process = crate::process::tests::without_its_first_thread(&dir.join("cgroup.procs"));
+        cgroups.remove_all().await;
+        assert!(!dir.exists(), "{} is left", dir.display());
+        match process {
+            Some(mut process) => assert!(!process.wait().unwrap().success()),
+            None => println!("skipped: there is no python3 to start one with"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_busy_cgroup_is_waited_for() {
+        let cgroups = Cgroupfs::new(&format!("skiff-test-busy-{}", std::process::id()));
+        let Some(dir) = make_cgroup(&cgroups) else { return };
+        let mut sleeper = std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
+        std::fs::write(dir.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        assert_eq!(remove_tree(&dir).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        remove_when_free(dir.parent().unwrap()).await.unwrap();
+        assert!(!dir.exists(), "{} is left", dir.display());
+        assert!(sleeper.wait().unwrap().success());
     }
 }

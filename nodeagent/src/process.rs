@@ -18,14 +18,16 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process with this number, unless it has ended.
+    /// The process with this number, unless it has ended: with all its threads, of which the first may be the first to
+    /// go and is a zombie until the last has gone.
     pub fn of(pid: i32) -> Option<ProcessId> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let rest = stat.rsplit_once(')')?.1;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(ProcessId { pid, start })
+        let threads: u32 = fields.nth(16)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        (state != "Z" || threads > 1).then_some(ProcessId { pid, start })
     }
 
     /// All processes that this one can see.
@@ -88,8 +90,48 @@ impl ProcessId {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
     use super::*;
+
+    /// A process of which the first thread has ended, after it wrote its pid to the file, and another goes on; none
+    /// without a python3.
+    pub(crate) fn without_its_first_thread(pid_file: &Path) -> Option<Child> {
+        let program = r#"
+import ctypes, os, platform, sys, threading, time
+open(sys.argv[1], "w").write(str(os.getpid()))
+def report_and_sleep():
+    while "State:\tZ" not in open("/proc/self/status").read():
+        time.sleep(0.001)
+    print("ready", flush=True)
+    time.sleep(600)
+threading.Thread(target=report_and_sleep).start()
+exit_of_a_thread = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+ctypes.CDLL(None).syscall(exit_of_a_thread, 0)
+"#;
+        let mut command = Command::new("python3");
+        command.args(["-c", program]).arg(pid_file);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take()?).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready");
+        Some(child)
+    }
+
+    #[tokio::test]
+    async fn a_process_lives_as_long_as_its_last_thread() {
+        let Some(mut child) = without_its_first_thread(Path::new("/dev/null")) else {
+            println!("skipped: there is no python3 to start one with");
+            return;
+        };
+        let process = ProcessId::of(child.id() as i32).expect("it still runs");
+        process.kill().await;
+        assert!(!process.alive(), "a zombie is no process any more");
+        assert!(!child.wait().unwrap().success());
+    }
 
     #[test]
     fn a_process_is_known_by_pid_and_start_time() {
