@@ -28,4 +28,6 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+#[doc(hidden)]
+pub mod testing;
 pub mod url;

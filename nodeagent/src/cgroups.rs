@@ -365,7 +365,7 @@ mod tests {
         let dir = hierarchy.join(&cgroups.root).join("besteffort");
         let made = std::fs::create_dir_all(&dir);
         if let Err(error) = &made {
-            println!("skipped: {} cannot be made: {error}", dir.display());
+            api_types::testing::skipped(format_args!("{} cannot be made: {error}", dir.display()));
         }
         made.ok().map(|()| dir)
     }
@@ -379,7 +379,7 @@ mod tests {
         assert!(!dir.exists(), "{} is left", dir.display());
         match process {
             Some(mut process) => assert!(!process.wait().unwrap().success()),
-            None => println!("skipped: there is no python3 to start one with"),
+            None => api_types::testing::skipped("there is no python3 to start one with"),
         }
     }
 

@@ -124,7 +124,7 @@ ctypes.CDLL(None).syscall(exit_of_a_thread, 0)
     #[tokio::test]
     async fn a_process_lives_as_long_as_its_last_thread() {
         let Some(mut child) = without_its_first_thread(Path::new("/dev/null")) else {
-            println!("skipped: there is no python3 to start one with");
+            api_types::testing::skipped("there is no python3 to start one with");
             return;
         };
         let process = ProcessId::of(child.id() as i32).expect("it still runs");

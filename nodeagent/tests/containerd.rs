@@ -38,10 +38,10 @@ fn config(dir: &Path) -> Config {
 
 fn runnable(config: &Config) -> Option<Containerd> {
     if !nix::unistd::Uid::effective().is_root() {
-        eprintln!("skipped: needs root");
+        api_types::testing::skipped("this needs root");
         return None;
     }
-    Containerd::find(config).inspect_err(|error| eprintln!("skipped: {error}")).ok()
+    Containerd::find(config).inspect_err(|error| api_types::testing::skipped(error)).ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ async fn running_pod(api: &Api, address: &str, port: u16) {
 #[tokio::test]
 async fn requests_reach_pods_and_services() {
     let Some(address) = own_address() else {
-        println!("SKIPPED requests_reach_pods_and_services: this machine has no address but its loopback");
+        api_types::testing::skipped("this machine has no address but its loopback");
         return;
     };
     let api = Api::start().await;

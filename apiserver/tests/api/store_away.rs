@@ -167,7 +167,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let options = Some("size=8m");
     if let Err(error) = mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), options) {
-        println!("SKIPPED: no small disk can be mounted ({error}); this needs root");
+        api_types::testing::skipped(format_args!("no small disk can be mounted ({error}); this needs root"));
         return;
     }
     let disk = SmallDisk(dir);

@@ -176,7 +176,9 @@ impl SmallDisk {
         match mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str())) {
             Ok(()) => Some(Self(dir)),
             Err(error) => {
-                println!("SKIPPED: no small disk can be mounted ({error}); this needs root");
+                api_types::testing::skipped(format_args!(
+                    "no small disk can be mounted ({error}); this needs root"
+                ));
                 None
             }
         }

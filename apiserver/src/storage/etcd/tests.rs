@@ -63,7 +63,7 @@ async fn start(program: PathBuf, help: &str) -> Option<(EtcdStorage, Etcd)> {
     let child = match spawn(&program, &dir, &client, &peer) {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("SKIPPED: no etcd could be started ({error}); {help}");
+            api_types::testing::skipped(format_args!("no etcd could be started ({error}); {help}"));
             return None;
         }
     };

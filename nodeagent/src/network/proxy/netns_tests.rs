@@ -46,14 +46,14 @@ fn in_namespaces<F: Future<Output = ()>>(test: &str, inside: impl FnOnce(String)
         return runtime.expect("a runtime").block_on(inside(name));
     }
     if !nix::unistd::geteuid().is_root() || !sh("nft --version >/dev/null && command -v nsenter >/dev/null") {
-        println!("skipped: needs root, nft and nsenter");
+        api_types::testing::skipped("this needs root, nft and nsenter");
         return;
     }
     let name = format!("skiff-{test}-{}", std::process::id());
     let namespaces = Namespaces(name.clone());
     assert!(sh(&format!("ip netns add {name} && ip netns add {name}-c")), "namespaces");
     let program = std::env::current_exe().expect("this program");
-    let status = Command::new("nsenter")
+    let output = Command::new("nsenter")
         .arg(format!("--net=/run/netns/{name}"))
         .arg(program)
         .args([
@@ -63,9 +63,14 @@ fn in_namespaces<F: Future<Output = ()>>(test: &str, inside: impl FnOnce(String)
             "--nocapture",
         ])
         .env(INSIDE, &name)
-        .status();
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("nsenter runs");
     drop(namespaces);
-    assert!(status.expect("nsenter runs").success());
+    let told = String::from_utf8_lossy(&output.stdout);
+    // Without the lines of the runner inside, which would be counted as another test.
+    told.lines().filter(|line| !line.starts_with("test ")).for_each(|line| println!("{line}"));
+    assert!(output.status.success());
 }
 
 #[test]
