@@ -4,7 +4,12 @@
 //! The test starts itself again inside the namespace. Endpoints are sockets on addresses of `lo` there, a client
 //! outside the node is a second namespace behind a veth pair.
 
-use std::{net::SocketAddr, process::Command, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
