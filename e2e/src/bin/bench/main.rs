@@ -5,8 +5,10 @@
 mod api;
 mod pods;
 mod process;
+mod stalls;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use e2e::slot::Slot;
@@ -96,6 +98,10 @@ fn arguments(args: &[String]) -> Result<Wanted> {
 }
 
 fn run(wanted: &Wanted) -> Result<()> {
+    // What the machine does by itself, before anything else runs on it.
+    let seconds = if wanted.options.quick { 2 } else { 20 };
+    let stalls = stalls::Stalls::measure(Duration::from_secs(seconds));
+    println!("{}; {stalls}\n", process::machine());
     if wanted.cluster {
         match needs::containers() {
             Ok(()) => whole(wanted.options.quick)?,
@@ -129,7 +135,6 @@ fn whole(quick: bool) -> Result<()> {
     pods::measure(&cluster, if quick { 5 } else { 20 }, &mut table)?;
     cluster.take_down()?;
 
-    println!("{}\n", process::machine());
     table.print();
     Ok(())
 }

@@ -92,7 +92,6 @@ fn one(kind: Kind, runtime: &Runtime, options: &Options, column: &mut Column) ->
 }
 
 fn print(columns: &[Column]) {
-    println!("{}\n", process::machine());
     let names: Vec<_> = columns.iter().map(|c| format!(" {} |", c.kind.name())).collect();
     println!("| rate; p50 / p99 |{} goal | upstream 1.20, noted |", names.concat());
     println!("|---|{}---|---|", "---|".repeat(columns.len()));

@@ -235,7 +235,7 @@ pub async fn by_node(wire: &Wire, options: &Options, column: &mut Column) -> Res
     let delivered = crowd.finish(count, Duration::from_secs(20), wake).await?;
     let at = |share| percentile(&delivered.late, share);
     let behind = if kept_up { "" } else { "; writes fell behind" };
-    let figure = format!("p50 {:.1} ms, p99 {:.1} ms{behind}", at(0.5), at(0.99));
+    let figure = format!("p50 {:.1}, p90 {:.1}, p99 {:.1} ms{behind}", at(0.5), at(0.9), at(0.99));
     column.row(&format!("{nodes} watchers by node, {rate} updates/s"), figure, "p99 < 20 ms", "");
     Ok(())
 }
