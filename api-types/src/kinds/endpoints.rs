@@ -96,6 +96,9 @@ fn address(a: &Value, path: &Path, errors: &mut ErrorList) {
     }
     if addresses::parse_ip(ip).is_some() {
         errors.invalid_all(&at, ip, addresses::reserved(ip));
+    } else {
+        // Upstream looks at it twice, with two texts.
+        errors.invalid(&at, ip, "must be a valid IP address");
     }
 }
 

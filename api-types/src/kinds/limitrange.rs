@@ -9,7 +9,7 @@ use super::pod_defaults::objects;
 use super::resource_names::{self, quantity};
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
-use crate::meta::{default_to, object_mut};
+use crate::meta::{self, default_to, object_mut};
 use crate::names;
 use crate::quantity::{Format, Quantity};
 
@@ -25,6 +25,14 @@ impl Strategy for LimitRange {
             if item.get("type").and_then(Value::as_str) == Some("Container") {
                 container_defaults(item);
             }
+        }
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        // The one kind that needs no name: it is given a unique one, and the uid is.
+        if meta::name(object).is_empty() {
+            let name = meta::uid(object).to_owned();
+            meta::metadata_mut(object).insert("name".into(), name.into());
         }
     }
 

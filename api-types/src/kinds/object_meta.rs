@@ -82,11 +82,15 @@ fn finalizers(object: &Value, kind: &Kind, path: &Path, errors: &mut ErrorList) 
     if PLAIN_FINALIZERS.contains(&kind.group) {
         return;
     }
-    for (i, f) in all.iter().enumerate().filter(|(_, f)| !f.contains('/')) {
-        if !["orphan", "foregroundDeletion", "kubernetes"].contains(&f.as_str()) {
-            let text = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.invalid(&path.index(i), f.as_str(), text);
-        }
+    for (i, f) in all.iter().enumerate() {
+        standard_finalizer(f, &path.index(i), errors);
+    }
+}
+
+/// A finalizer without a domain must be one of Kubernetes' own.
+pub fn standard_finalizer(name: &str, path: &Path, errors: &mut ErrorList) {
+    if !name.contains('/') && !["orphan", "foregroundDeletion", "kubernetes"].contains(&name) {
+        errors.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }
 

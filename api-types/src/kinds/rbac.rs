@@ -1,6 +1,6 @@
 //! Roles and their bindings.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::catalog::Strategy;
 use crate::field::{ErrorList, Path};
@@ -26,12 +26,6 @@ fn list<'a>(v: &'a Value, field: &str) -> &'a [Value] {
 }
 
 impl Strategy for Role {
-    fn default(&self, object: &mut Value) {
-        if let Value::Object(root) = object {
-            default_to(root, "rules", json!([]));
-        }
-    }
-
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         for (i, r) in list(object, "rules").iter().enumerate() {
             let path = Path::new("rules").index(i);
@@ -189,6 +183,8 @@ impl Strategy for RoleBinding {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn told(check: impl FnOnce(&mut ErrorList)) -> Vec<String> {

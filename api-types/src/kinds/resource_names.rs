@@ -57,21 +57,18 @@ pub fn may_overcommit(name: &str) -> bool {
     is_native(name) && !name.starts_with(HUGE_PAGES)
 }
 
-/// Reasons to refuse a name where any standard one will do. Gives whether it is fine.
-pub fn any(name: &str, path: &Path, errors: &mut ErrorList) -> bool {
+/// Reasons to refuse a name where any standard one will do.
+pub fn any(name: &str, path: &Path, errors: &mut ErrorList) {
     let before = errors.0.len();
     errors.invalid_all(path, name, names::qualified_name(name));
     if errors.0.len() == before && !name.contains('/') && name != "storage" && !is_standard_for_quota(name) {
         errors.invalid(path, name, "must be a standard resource type or fully qualified");
     }
-    errors.0.len() == before
 }
 
 /// Reasons to refuse a name that is to be given to containers.
 pub fn of_container(name: &str, path: &Path, errors: &mut ErrorList) {
-    if !any(name, path, errors) {
-        return;
-    }
+    any(name, path, errors);
     let own = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with(HUGE_PAGES);
     if !name.contains('/') && !own {
         errors.invalid(path, name, "must be a standard resource for containers");

@@ -102,7 +102,8 @@ pub fn pod_template(template: &Value, path: &Path, errors: &mut ErrorList) {
 pub fn always_running(template: &Value, kind: &str, path: &Path, errors: &mut ErrorList) {
     let path = path.child("spec");
     let policy = meta::str_at(template, &["spec", "restartPolicy"]);
-    if ["OnFailure", "Never"].contains(&policy) {
+    // Also one that the pod's own rules refuse.
+    if policy != "Always" {
         errors.not_supported(&path.child("restartPolicy"), policy, &["Always"]);
     }
     if meta::at(template, &["spec", "activeDeadlineSeconds"]).is_some() {

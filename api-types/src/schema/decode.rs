@@ -167,8 +167,11 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn bytes(&self, v: &Value, at: &At<'_>) -> Result<(), DecodeError> {
+    fn bytes(&self, v: &mut Value, at: &At<'_>) -> Result<(), DecodeError> {
         use base64::Engine;
+        if let Some(bytes) = byte_list(v) {
+            *v = base64::engine::general_purpose::STANDARD.encode(bytes).into();
+        }
         let Value::String(text) = v else { return Err(self.mismatch(v, "[]uint8", at)) };
         match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
             Ok(_) => Ok(()),
@@ -190,8 +193,15 @@ impl Decoder<'_> {
         };
         let layout =
             if *ty == Type::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
-        let parsed: jiff::Timestamp = text.parse().map_err(|_| {
-            DecodeError(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
+        let fraction = fraction(text).ok_or((text.as_str(), "2006"));
+        let rest = fraction.and_then(|(digits, zone)| match (ty, digits.len()) {
+            (Type::MicroTime, 0) => Err((zone, ".000000")),
+            (Type::MicroTime, n) if n > 6 => Err((&text[19 + 7..], "Z07:00")),
+            (Type::MicroTime, n) if n < 6 => Err((&text[19..], ".000000")),
+            _ => text.parse::<jiff::Timestamp>().map_err(|_| (text.as_str(), "2006")),
+        });
+        let parsed = rest.map_err(|(rest, part)| {
+            DecodeError(format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {part:?}"))
         })?;
         *text = if *ty == Type::Time {
             parsed.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -225,6 +235,28 @@ impl Decoder<'_> {
     }
 }
 
+/// The digits behind the seconds and the zone of a time in the form of RFC 3339, which is the only one that Go reads.
+fn fraction(text: &str) -> Option<(&str, &str)> {
+    let fits = |text: &str, form: &str| {
+        let alike = |(c, f): (u8, u8)| if f == b'0' { c.is_ascii_digit() } else { c == f };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(alike)
+    };
+    let (seconds, rest) = text.split_at_checked(19)?;
+    let (digits, zone) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count()),
+        None => ("", rest),
+    };
+    let zone_fits = zone == "Z" || fits(zone, "+00:00") || fits(zone, "-00:00");
+    let fraction_fits = !rest.starts_with('.') || !digits.is_empty();
+    (fits(seconds, "0000-00-00T00:00:00") && zone_fits && fraction_fits).then_some((digits, zone))
+}
+
+/// Bytes may also be given as a list of numbers.
+fn byte_list(v: &Value) -> Option<Vec<u8>> {
+    let numbers = v.as_array()?.iter();
+    numbers.map(|n| if n.is_null() { Some(0) } else { u8::try_from(n.as_u64()?).ok() }).collect()
+}
+
 fn zero(ty: &Type) -> Value {
     match ty {
         Type::Struct(_) | Type::Map(_) => Value::Object(Map::new()),
@@ -250,7 +282,8 @@ fn is_empty_optional(v: &Value, field: &Field) -> bool {
 
 fn canonical_quantity(v: &mut Value) -> Result<(), DecodeError> {
     let text = match v {
-        Value::String(s) => std::mem::take(s),
+        // Spaces around it are not seen.
+        Value::String(s) => s.trim().to_owned(),
         Value::Number(n) => n.to_string(),
         _ => return Err(DecodeError(crate::quantity::ParseQuantityError.to_string())),
     };
@@ -321,5 +354,52 @@ mod tests {
             json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "500m", "memory": "1Mi"}}}],
                             "volumes": [{"name": "v", "emptyDir": {}}]}})
         );
+    }
+
+    #[test]
+    fn times_are_read_as_go_reads_them() {
+        let read = |field: &str, text: &str| {
+            let spec = json!({"spec": {field: text}});
+            run("coordination.v1.Lease", spec).map(|(v, _)| v["spec"][field].as_str().map(str::to_owned))
+        };
+        for text in ["2020-01-01T00:00:00.000001Z", "2020-01-01T02:00:00.000001+02:00"] {
+            assert_eq!(read("renewTime", text).unwrap().unwrap(), "2020-01-01T00:00:00.000001Z");
+        }
+        for (text, rest, part) in [
+            ("2020-01-01T00:00:00Z", "Z", ".000000"),
+            ("2020-01-01T00:00:00.5Z", ".5Z", ".000000"),
+            ("2020-01-01T00:00:00.0000001Z", "1Z", "Z07:00"),
+            ("2020-01-01 00:00:00.000000Z", "2020-01-01 00:00:00.000000Z", "2006"),
+            ("2020-13-01T00:00:00.000000Z", "2020-13-01T00:00:00.000000Z", "2006"),
+        ] {
+            assert_eq!(
+                read("renewTime", text).unwrap_err(),
+                format!(
+                    "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as {part:?}"
+                )
+            );
+        }
+        let read = |text: &str| run("core.v1.Event", json!({"firstTimestamp": text}));
+        for (text, fits) in [
+            ("2020-01-01T00:00:00Z", true),
+            ("2020-01-01T00:00:00.123456789Z", true),
+            ("2020-01-01T00:00:00", false),
+            ("2020-01-01T00Z", false),
+            ("2020-01-01T00:00:00.Z", false),
+            ("2020-01-01T00:00:00+02", false),
+            ("2020-01-01T00:00:00Z[UTC]", false),
+        ] {
+            assert_eq!(read(text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_and_bytes_may_be_given_otherwise() {
+        let (v, _) =
+            run("core.v1.LimitRange", json!({"spec": {"limits": [{"max": {"cpu": " 1 "}}]}})).unwrap();
+        assert_eq!(v["spec"]["limits"][0]["max"]["cpu"], "1");
+        let (v, _) = run("core.v1.Secret", json!({"data": {"a": [104, 105], "b": []}})).unwrap();
+        assert_eq!(v["data"], json!({"a": "aGk=", "b": ""}));
+        assert!(run("core.v1.Secret", json!({"data": {"a": [256]}})).is_err());
     }
 }

@@ -1,9 +1,11 @@
 //! `namespaces/finalize`: the namespace controller's word that nothing is left.
 
+use api_types::field::ErrorList;
+use api_types::kinds::namespace;
 use api_types::meta;
 use api_types::status::Status;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Call;
 use super::respond::{self, Answer};
@@ -33,7 +35,9 @@ pub async fn finalize(call: Call<'_>) -> Answer {
             if let Ok(version) = asked.parse() {
                 encode::set_revision(&mut new, version);
             }
-            Ok::<Value, Status>(new)
+            let mut errors = ErrorList::new();
+            namespace::validate_finalize(&new, &mut errors);
+            if errors.is_empty() { Ok(new) } else { Err(Status::invalid("", "Namespace", name, &errors)) }
         })
         .await?;
     Ok(respond::object(StatusCode::OK, call.kind, stored, call.form))

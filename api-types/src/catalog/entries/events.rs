@@ -13,5 +13,5 @@ pub(super) const KINDS: &[Kind] = &[Kind {
     fields: EVENT_FIELDS,
     columns: EVENT_COLUMNS,
     ttl_seconds: Some(EVENT_TTL_SECONDS),
-    ..core("Event", "events", "event", "events.v1.Event", &kinds::event::Event)
+    ..core("Event", "events", "event", "events.v1.Event", &kinds::event::StrictEvent)
 }];

@@ -3,10 +3,10 @@
 mod access;
 mod rules;
 mod token;
+mod validate;
 
 use std::sync::Arc;
 
-use api_types::field::ErrorList;
 use api_types::json::Parsed;
 use api_types::schema::{Table, decode};
 use api_types::status::Status;
@@ -106,20 +106,19 @@ impl Review {
         }
         review["status"] = match self {
             Self::SelfSubject => json!({"userInfo": user_json(user)}),
-            Self::SelfSubjectAccess => access::decide(server, user, &review)?,
-            Self::SubjectAccess => access::others(server, &review)?,
-            Self::LocalSubjectAccess => access::local(server, &review, &info.namespace)?,
+            Self::SelfSubjectAccess => {
+                validate::access(self, &review, "")?;
+                access::decide(server, user, &review)
+            }
+            Self::SubjectAccess | Self::LocalSubjectAccess => {
+                validate::access(self, &review, &info.namespace)?;
+                access::decide(server, &access::subject(&review), &review)
+            }
             Self::Token => token::review(server, &review).await?,
             Self::SelfSubjectRules => rules::review(server, user, &review)?,
         };
         Ok(respond::json(StatusCode::CREATED, &review))
     }
-}
-
-fn invalid(kind: &str, fill: impl FnOnce(&mut ErrorList)) -> Status {
-    let mut errors = ErrorList::new();
-    fill(&mut errors);
-    Status::invalid("authorization.k8s.io", kind, "", &errors)
 }
 
 fn user_json(user: &UserInfo) -> Value {
