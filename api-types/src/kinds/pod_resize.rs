@@ -205,7 +205,7 @@ mod tests {
     fn some_pods_are_never_resized() {
         let pod = |extra: Value| {
             let mut o = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
-            json_patch::merge(&mut o, &extra);
+            crate::patch::merge_patch(&mut o, &extra);
             o
         };
         for (extra, why) in [

@@ -63,8 +63,8 @@ async fn many_creators_get_different_addresses_and_ports() {
             assert!(ips.insert(ip(&reply.body)), "{} twice", ip(&reply.body));
             assert!(ports.insert(reply.body["spec"]["ports"][0]["nodePort"].as_u64().unwrap()));
         } else {
-            let message = reply.refused(422, "Invalid");
-            assert!(message.ends_with("failed to allocate a nodePort: range is full"), "{message}");
+            let message = reply.refused(500, "InternalError");
+            assert_eq!(message, "Internal error occurred: failed to allocate a nodePort: range is full");
             refused += 1;
         }
     }
@@ -74,6 +74,54 @@ async fn many_creators_get_different_addresses_and_ports() {
     api.delete(SERVICES).await.ok();
     assert_eq!(names(&api.get(SERVICES).await.ok()).len(), 0);
     api.post(SERVICES, &service("again", "NodePort")).await.created();
+}
+
+#[tokio::test]
+async fn the_health_of_local_load_balancers_has_a_port() {
+    let api = Api::start_with(|c| c.node_ports = (30000, 30003)).await;
+    let balancer = |name: &str, port: u16| {
+        json!({"metadata": {"name": name}, "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "healthCheckNodePort": port, "ports": [{"port": 80, "name": "a"}, {"port": 80, "protocol": "UDP", "name": "b"}]}})
+    };
+    let port = |service: &Value| service["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    let planned = api.post(&format!("{SERVICES}?dryRun=All"), &balancer("planned", 0)).await.created();
+    assert!((30000..=30003).contains(&port(&planned)));
+    let made = api.post(SERVICES, &balancer("a", 0)).await.created();
+    // One number for both protocols, another for the health.
+    let node = |i: usize| made["spec"]["ports"][i]["nodePort"].as_u64().unwrap();
+    assert_eq!(node(0), node(1));
+    assert_ne!(node(0), port(&made));
+    let message = api.post(SERVICES, &balancer("b", port(&made) as u16)).await.refused(500, "InternalError");
+    let wanted = format!(
+        "Internal error occurred: failed to allocate requested HealthCheck NodePort {}: provided port is already allocated",
+        port(&made)
+    );
+    assert_eq!(message, wanted);
+    // It stays while it is needed, comes back when it is needed again, and is free when it is not.
+    let one = format!("{SERVICES}/a");
+    let labelled = api.patch(&one, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).await.ok();
+    assert_eq!(port(&labelled), port(&made));
+    let everywhere = json!({"spec": {"externalTrafficPolicy": "Cluster"}});
+    assert!(api.patch(&one, MERGE, &everywhere).await.ok()["spec"]["healthCheckNodePort"].is_null());
+    let here = json!({"spec": {"externalTrafficPolicy": "Local"}});
+    port(&api.patch(&one, MERGE, &here).await.ok());
+    api.post(SERVICES, &balancer("b", 0)).await.created();
+    api.delete(&one).await.ok();
+    // Ports that nobody asks for are not given out where they are not wanted; the health's is.
+    let mut spare = balancer("c", 0);
+    spare["spec"]["allocateLoadBalancerNodePorts"] = json!(false);
+    spare["spec"]["ports"][1]["port"] = json!(81);
+    spare["spec"]["ports"][1]["nodePort"] = json!(30009);
+    let message = api.post(SERVICES, &spare).await.refused(422, "Invalid");
+    assert!(
+        message.contains(
+            "spec.ports[1].nodePort: Invalid value: 30009: provided port is not in the valid range"
+        ),
+        "{message}"
+    );
+    spare["spec"]["ports"][1]["nodePort"] = json!(0);
+    let made = api.post(SERVICES, &spare).await.created();
+    assert!(made["spec"]["ports"][0]["nodePort"].is_null() && port(&made) > 0, "{made}");
 }
 
 #[tokio::test]

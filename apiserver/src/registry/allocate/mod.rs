@@ -8,6 +8,7 @@
 
 mod addresses;
 pub mod live;
+mod node_ports;
 mod ports;
 mod repair;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use super::storage_status;
 use crate::cache::Cache;
 use crate::storage::{Storage, StorageError};
 use addresses::AddressError;
-use ports::{PortError, Ports};
+use ports::Ports;
 
 /// Ranges to give out from.
 #[derive(Clone, Copy, Debug)]
@@ -244,7 +245,8 @@ impl Allocators {
             return Ok(claim);
         }
         let mut errors = ErrorList::new();
-        let mut outcome = self.assign_ip(new, old, dry_run, &mut claim, &mut errors).await;
+        let mut outcome =
+            self.assign_ip(new, old, dry_run, &mut claim, &mut errors).await.map_err(unavailable);
         if outcome.is_ok() && (service_type == "NodePort" || service_type == "LoadBalancer") {
             outcome = self.assign_ports(new, old, dry_run, &mut claim, &mut errors).await;
         }
@@ -256,7 +258,7 @@ impl Allocators {
             }
             Err(e) => {
                 claim.undo().await;
-                Err(unavailable(e))
+                Err(e)
             }
         }
     }
@@ -315,73 +317,6 @@ impl Allocators {
             spec.insert("clusterIPs".into(), json!([ip]));
             meta::default_to(spec, "ipFamilyPolicy", "SingleStack");
             meta::default_to(spec, "ipFamilies", json!(["IPv4"]));
-        }
-        Ok(())
-    }
-
-    async fn assign_ports(
-        &self,
-        new: &mut Value,
-        old: Option<&Value>,
-        dry_run: bool,
-        claim: &mut Claim,
-        errors: &mut ErrorList,
-    ) -> Result<(), StorageError> {
-        if meta::at(new, &["spec", "allocateLoadBalancerNodePorts"]).and_then(Value::as_bool) == Some(false) {
-            return Ok(());
-        }
-        let had = old.map(node_ports).unwrap_or_default();
-        let Some(ports) = new.get_mut("spec").and_then(|s| s.get_mut("ports")).and_then(Value::as_array_mut)
-        else {
-            return Ok(());
-        };
-        let number = |p: &Value| {
-            let n = p.get("nodePort").and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
-            n.filter(|n| *n != 0)
-        };
-        let mut wanted: Vec<Option<u16>> = ports.iter().map(number).collect();
-        // What the service has, or names a second time for another protocol, is not taken again.
-        let mut known = had;
-        let mut to_take = Vec::new();
-        for (i, w) in wanted.iter().enumerate() {
-            match w {
-                Some(n) if known.contains(n) => {}
-                Some(n) => {
-                    known.push(*n);
-                    to_take.push((i, Some(*n)));
-                }
-                None => to_take.push((i, None)),
-            }
-        }
-        if to_take.is_empty() {
-            return Ok(());
-        }
-        let asked: Vec<Option<u16>> = to_take.iter().map(|(_, w)| *w).collect();
-        let given = self.0.ports.take(&*self.0.storage, &asked, dry_run).await?;
-        for ((i, asked), outcome) in to_take.into_iter().zip(given) {
-            let path = Path::new("spec").child("ports").index(i).child("nodePort");
-            match outcome {
-                Ok(n) => {
-                    if !dry_run {
-                        claim.taken.ports.push(n);
-                    }
-                    wanted[i] = Some(n);
-                }
-                Err(PortError::Full) => errors.invalid(&path, 0, PortError::Full),
-                Err(PortError::OutOfRange) => {
-                    let text = format!("{}-{}", self.0.ranges.first_port, self.0.ranges.last_port);
-                    let text = format!(
-                        "provided port is not in the valid range. The range of valid ports is {text}"
-                    );
-                    errors.invalid(&path, asked.unwrap_or(0), text);
-                }
-                Err(refusal) => errors.invalid(&path, asked.unwrap_or(0), refusal),
-            }
-        }
-        for (p, n) in ports.iter_mut().zip(wanted) {
-            if let Some(n) = n {
-                p["nodePort"] = n.into();
-            }
         }
         Ok(())
     }

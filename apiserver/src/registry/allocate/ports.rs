@@ -19,7 +19,7 @@ const CONFLICT_TRIES: usize = 100;
 /// Why a port cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PortError {
-    #[error("failed to allocate a nodePort: range is full")]
+    #[error("range is full")]
     Full,
     #[error("provided port is not in the valid range")]
     OutOfRange,
