@@ -53,7 +53,8 @@ pub(crate) fn at_most_all(value: &Value, path: &Path, errors: &mut ErrorList) {
 /// Whether a count or a percentage is nothing; what is neither is not.
 pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
-        Value::String(s) => intstr::percent(s) == Some(0),
+        // What is no percentage is as good as the number it is not.
+        Value::String(s) => intstr::percent(s).unwrap_or_else(|| s.parse().unwrap_or(0)) == 0,
         other => other.as_i64().unwrap_or(0) == 0,
     }
 }

@@ -14,15 +14,38 @@ use crate::quantity::Quantity;
 /// How many unknown fields are told, as upstream bounds its reports; all are dropped.
 const MAX_UNKNOWN: usize = 100;
 
+/// Names of what is a schema or something else.
+const OR_LIST: &str = "apiextensions.v1.JSONSchemaPropsOrArray";
+const OR_FLAG: &str = "apiextensions.v1.JSONSchemaPropsOrBool";
+
 /// A value does not fit its field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(pub String);
 
+/// Whose rules and words a value of a wrong type is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The decoder of JSON, which bodies, merge patches and JSON patches go through.
+    Json,
+    /// The converter of untyped objects, which strategic merge patches and applied configurations go through.
+    Converter,
+}
+
 /// Makes `value` fit the struct `id`; returns the paths of the unknown fields it has dropped.
 pub fn normalize(value: &mut Value, id: StructId, table: &Table) -> Result<Vec<String>, DecodeError> {
-    let mut d = Decoder { table, path: Vec::new(), unknown: Vec::new() };
-    d.structure(value, id, &At { owner: table.get(id).go_name(), field: None })?;
+    normalize_by(Reader::Json, value, id, table)
+}
+
+/// The same as this reader has it.
+pub fn normalize_by(
+    reader: Reader,
+    value: &mut Value,
+    id: StructId,
+    table: &Table,
+) -> Result<Vec<String>, DecodeError> {
+    let mut d = Decoder { table, reader, path: Vec::new(), unknown: Vec::new() };
+    d.structure(value, id, &At { owner: table.get(id).go_name(), field: None, opaque: "" })?;
     Ok(d.unknown)
 }
 
@@ -30,6 +53,8 @@ struct At<'a> {
     /// The Go type that holds the field.
     owner: &'a str,
     field: Option<&'a str>,
+    /// What stands behind a value of any type, see [`Field::opaque`].
+    opaque: &'a str,
 }
 
 enum Seg {
@@ -40,6 +65,7 @@ enum Seg {
 
 struct Decoder<'t> {
     table: &'t Table,
+    reader: Reader,
     path: Vec<Seg>,
     unknown: Vec<String>,
 }
@@ -66,7 +92,11 @@ impl Decoder<'_> {
     }
 
     /// Go's text: indices are left out of the path.
-    fn mismatch(&self, value: &Value, go_type: &str, at: &At<'_>) -> DecodeError {
+    fn mismatch(&self, value: &Value, ty: &Type, at: &At<'_>) -> DecodeError {
+        if self.reader == Reader::Converter {
+            return DecodeError(not_convertible(value, ty));
+        }
+        let go_type = self.go_type(ty);
         let found = match value {
             Value::Number(n) if go_type.starts_with("int") => format!("number {n}"),
             other => go_json::kind_of(other).to_owned(),
@@ -92,7 +122,7 @@ impl Decoder<'_> {
     fn structure(&mut self, value: &mut Value, id: StructId, at: &At<'_>) -> Result<(), DecodeError> {
         let s = self.table.get(id);
         let Value::Object(map) = value else {
-            return Err(self.mismatch(value, &self.go_type(&Type::Struct(id)), at));
+            return Err(self.mismatch(value, &Type::Struct(id), at));
         };
         let mut drop: Vec<String> = Vec::new();
         for (name, v) in map.iter_mut() {
@@ -108,9 +138,11 @@ impl Decoder<'_> {
                 continue;
             }
             self.path.push(Seg::Field(name.clone()));
-            self.value(v, &field.ty, &At { owner: s.go_name(), field: Some(field.name) })?;
+            let at = At { owner: s.go_name(), field: Some(field.name), opaque: field.opaque };
+            self.value(v, &field.ty, &at)?;
             self.path.pop();
-            if is_empty_optional(v, field) || s.zeros.is_unset(name, v) {
+            let gone = v.is_null() && [OR_LIST, OR_FLAG].contains(&field.opaque);
+            if gone || is_empty_optional(v, field) || s.zeros.is_unset(name, v) {
                 drop.push(name.clone());
             }
         }
@@ -122,12 +154,16 @@ impl Decoder<'_> {
 
     fn value(&mut self, v: &mut Value, ty: &Type, at: &At<'_>) -> Result<(), DecodeError> {
         match ty {
-            Type::Any => Ok(()),
+            Type::Any => self.union(v, at),
             Type::Struct(id) => self.structure(v, *id, at),
             Type::List(inner) => self.list(v, ty, inner, at),
             Type::Map(inner) => self.map(v, ty, inner, at),
             Type::String if v.is_string() => Ok(()),
             Type::Bool if v.is_boolean() => Ok(()),
+            Type::Int32 | Type::Int64 if self.reader == Reader::Converter && whole(v).is_some() => {
+                *v = whole(v).unwrap_or_default().into();
+                self.value(v, ty, at)
+            }
             Type::Int64 if v.is_i64() => Ok(()),
             Type::Int32 if v.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => Ok(()),
             Type::Double if v.is_number() => Ok(()),
@@ -136,12 +172,35 @@ impl Decoder<'_> {
             Type::Bytes => self.bytes(v, at),
             Type::Time | Type::MicroTime => self.time(v, ty, at),
             Type::Quantity => canonical_quantity(v),
-            _ => Err(self.mismatch(v, &self.go_type(ty), at)),
+            _ => Err(self.mismatch(v, ty, at)),
+        }
+    }
+
+    /// The places of a schema that hold another schema or something else. What is neither is null to Go, or refused.
+    fn union(&mut self, v: &mut Value, at: &At<'_>) -> Result<(), DecodeError> {
+        let (list, flag) = match at.opaque {
+            OR_LIST => (true, false),
+            OR_FLAG => (false, true),
+            _ => return Ok(()),
+        };
+        let Some(schema) = self.table.find("apiextensions.v1.JSONSchemaProps") else { return Ok(()) };
+        match v {
+            Value::Object(_) => self.structure(v, schema, at),
+            Value::Array(_) if list => {
+                let inner = Type::Struct(schema);
+                self.list(v, &Type::List(Box::new(inner.clone())), &inner, at)
+            }
+            Value::Bool(_) if flag => Ok(()),
+            _ if flag => Err(DecodeError("boolean or JSON schema expected".into())),
+            _ => {
+                *v = Value::Null;
+                Ok(())
+            }
         }
     }
 
     fn list(&mut self, v: &mut Value, ty: &Type, inner: &Type, at: &At<'_>) -> Result<(), DecodeError> {
-        let Value::Array(items) = v else { return Err(self.mismatch(v, &self.go_type(ty), at)) };
+        let Value::Array(items) = v else { return Err(self.mismatch(v, ty, at)) };
         for (i, item) in items.iter_mut().enumerate() {
             if item.is_null() {
                 // Go leaves the zero value for a null element.
@@ -155,7 +214,7 @@ impl Decoder<'_> {
     }
 
     fn map(&mut self, v: &mut Value, ty: &Type, inner: &Type, at: &At<'_>) -> Result<(), DecodeError> {
-        let Value::Object(entries) = v else { return Err(self.mismatch(v, &self.go_type(ty), at)) };
+        let Value::Object(entries) = v else { return Err(self.mismatch(v, ty, at)) };
         for (key, item) in entries.iter_mut() {
             if item.is_null() {
                 *item = zero(inner);
@@ -172,7 +231,7 @@ impl Decoder<'_> {
         if let Some(bytes) = byte_list(v) {
             *v = base64::engine::general_purpose::STANDARD.encode(bytes).into();
         }
-        let Value::String(text) = v else { return Err(self.mismatch(v, "[]uint8", at)) };
+        let Value::String(text) = v else { return Err(self.mismatch(v, &Type::Bytes, at)) };
         match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
             Ok(_) => Ok(()),
             Err(e) => {
@@ -182,14 +241,15 @@ impl Decoder<'_> {
                     }
                     _ => text.len() / 4 * 4,
                 };
-                Err(DecodeError(format!("illegal base64 data at input byte {byte}")))
+                let by = if self.reader == Reader::Converter { "error decoding from json: " } else { "" };
+                Err(DecodeError(format!("{by}illegal base64 data at input byte {byte}")))
             }
         }
     }
 
     fn time(&self, v: &mut Value, ty: &Type, at: &At<'_>) -> Result<(), DecodeError> {
         let Value::String(text) = v else {
-            return Err(self.mismatch(v, if *ty == Type::Time { "v1.Time" } else { "v1.MicroTime" }, at));
+            return Err(self.mismatch(v, ty, at));
         };
         let layout =
             if *ty == Type::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
@@ -249,6 +309,42 @@ fn fraction(text: &str) -> Option<(&str, &str)> {
     let zone_fits = zone == "Z" || fits(zone, "+00:00") || fits(zone, "-00:00");
     let fraction_fits = !rest.starts_with('.') || !digits.is_empty();
     (fits(seconds, "0000-00-00T00:00:00") && zone_fits && fraction_fits).then_some((digits, zone))
+}
+
+/// A number that is written as a fraction and is none.
+fn whole(v: &Value) -> Option<i64> {
+    const EXACT: f64 = (1i64 << 53) as f64;
+    let n = v.as_f64().filter(|n| v.is_f64() && n.trunc() == *n && n.abs() <= EXACT)?;
+    Some(n as i64)
+}
+
+/// What Go's converter says of a value that it cannot put into a variable of this type.
+fn not_convertible(value: &Value, ty: &Type) -> String {
+    let found = match value {
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        other => go_json::kind_of(other),
+    };
+    match ty {
+        Type::Struct(_) => format!("cannot restore struct from: {found}"),
+        Type::Map(_) => format!("cannot restore map from {found}"),
+        Type::Bytes if value.is_array() => "unrecognized type: uint8".into(),
+        Type::List(_) | Type::Bytes => format!("cannot restore slice from {found}"),
+        Type::String => "unrecognized type: string".into(),
+        Type::Bool => "unrecognized type: bool".into(),
+        Type::Int32 => "unrecognized type: int32".into(),
+        Type::Int64 => "unrecognized type: int64".into(),
+        Type::Double => "unrecognized type: float64".into(),
+        // Types that read JSON themselves.
+        Type::IntOrString => {
+            format!("json: cannot unmarshal {} into Go value of type int32", go_json::kind_of(value))
+        }
+        Type::Time | Type::MicroTime | Type::Quantity | Type::Any => {
+            format!("json: cannot unmarshal {} into Go value of type string", go_json::kind_of(value))
+        }
+    }
 }
 
 /// Bytes may also be given as a list of numbers.
@@ -401,5 +497,56 @@ mod tests {
         let (v, _) = run("core.v1.Secret", json!({"data": {"a": [104, 105], "b": []}})).unwrap();
         assert_eq!(v["data"], json!({"a": "aGk=", "b": ""}));
         assert!(run("core.v1.Secret", json!({"data": {"a": [256]}})).is_err());
+    }
+
+    #[test]
+    fn schemas_within_schemas_are_read() {
+        let crd = |schema: Value| {
+            let version =
+                json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+            run("apiextensions.v1.CustomResourceDefinition", json!({"spec": {"versions": [version]}}))
+        };
+        let (v, unknown) = crd(json!({"type": "array", "items": {"type": "string", "odd": 1}, "default": null,
+            "properties": {"a": {"items": "x", "additionalProperties": {"odder": 1, "additionalProperties": false}}}}))
+        .unwrap();
+        let schema = &v["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(
+            *schema,
+            json!({"type": "array", "items": {"type": "string"}, "default": null,
+                "properties": {"a": {"additionalProperties": {"additionalProperties": false}}}})
+        );
+        assert_eq!(
+            unknown,
+            [
+                "spec.versions[0].schema.openAPIV3Schema.items.odd",
+                "spec.versions[0].schema.openAPIV3Schema.properties.a.additionalProperties.odder"
+            ]
+        );
+        let refused = crd(json!({"additionalProperties": [{}]})).unwrap_err();
+        assert_eq!(refused, "boolean or JSON schema expected");
+    }
+
+    #[test]
+    fn the_converter_has_words_of_its_own() {
+        let convert = |body: Value| {
+            let table = Table::builtin();
+            let (mut v, id) = (body, table.find("core.v1.Pod").unwrap());
+            normalize_by(Reader::Converter, &mut v, id, table).map(|_| v).map_err(|e| e.0)
+        };
+        for (body, wanted) in [
+            (json!({"spec": []}), "cannot restore struct from: slice"),
+            (json!({"metadata": {"labels": true}}), "cannot restore map from bool"),
+            (json!({"metadata": {"name": 1}}), "unrecognized type: string"),
+            (json!({"spec": {"containers": 1.5}}), "cannot restore slice from float64"),
+            (json!({"spec": {"terminationGracePeriodSeconds": "1"}}), "unrecognized type: int64"),
+            (
+                json!({"metadata": {"creationTimestamp": 1}}),
+                "json: cannot unmarshal number into Go value of type string",
+            ),
+        ] {
+            assert_eq!(convert(body).unwrap_err(), wanted);
+        }
+        let whole = convert(json!({"spec": {"terminationGracePeriodSeconds": 3.0}})).unwrap();
+        assert_eq!(whole["spec"]["terminationGracePeriodSeconds"].as_i64(), Some(3));
     }
 }

@@ -88,6 +88,13 @@ impl Walk<'_> {
         map.retain(|name, v| {
             let Some(field) = s.field(name) else { return true };
             self.value(v, &field.ty);
+            // An empty list is no list once it was in upstream's store.
+            if self.write
+                && v.as_array().is_some_and(Vec::is_empty)
+                && s.zeros.written(name) == Some(&Value::Null)
+            {
+                *v = Value::Null;
+            }
             self.stays(s, field, v)
         });
         if self.write {
@@ -213,6 +220,14 @@ mod tests {
             compact(&mut value, id, table);
             assert_eq!(value, worked_on, "{ty}: back");
         }
+    }
+
+    #[test]
+    fn an_empty_list_is_written_as_none() {
+        let (id, table) = (id("rbac.v1.Role"), Table::builtin());
+        let mut value = json!({"metadata": {"name": "a"}, "rules": []});
+        complete(&mut value, id, table);
+        assert_eq!(value, json!({"metadata": {"name": "a"}, "rules": null}));
     }
 
     #[test]

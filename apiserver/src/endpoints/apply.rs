@@ -8,6 +8,7 @@ use api_types::apply::update::Subject;
 use api_types::catalog::Kind;
 use api_types::json::Parsed;
 use api_types::meta;
+use api_types::schema::decode::Reader;
 use api_types::status::Status;
 use http::StatusCode;
 use serde_json::Value;
@@ -76,11 +77,13 @@ impl Configuration {
         respond::present(kind, &mut object);
         let (namespace, name) = (meta::namespace(&object).to_owned(), meta::name(&object).to_owned());
         let parsed = Parsed { value: object, duplicates: Vec::new() };
-        let mut fitted = body::normalize(parsed, kind, FieldValidation::Ignore).map_err(|s| {
+        let fitted = body::normalize(parsed, kind, FieldValidation::Ignore, Reader::Converter);
+        let mut fitted = fitted.map_err(|s| {
             let group = if version.contains('/') { "" } else { "/" };
+            let gvk = format!("{group}{version}, Kind={}", kind.kind);
+            let why = s.message.split_once(": ").map_or(s.message.as_str(), |(_, why)| why);
             let why = format!(
-                "failed to convert new object ({namespace}/{name}; {group}{version}, Kind={}) to proper version: {}",
-                kind.kind, s.message
+                "failed to convert new object ({namespace}/{name}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {why}"
             );
             Status::new(500, "", why)
         })?;

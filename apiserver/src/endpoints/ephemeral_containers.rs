@@ -55,7 +55,7 @@ pub async fn change(call: Call<'_>) -> Answer {
                 respond::present(kind, &mut object);
                 patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
                 let parsed = Parsed { value: object, duplicates: Vec::new() };
-                body::normalize(parsed, kind, validation).map(|d| d.object)
+                body::normalize(parsed, kind, validation, patch.reader()).map(|d| d.object)
             })
         }
     } else {

@@ -7,6 +7,7 @@ use api_types::catalog::Kind;
 use api_types::field::{ErrorList, Path};
 use api_types::json::Parsed;
 use api_types::patch::{self, PatchError, strategic};
+use api_types::schema::decode::Reader;
 use api_types::schema::{StructId, Table};
 use api_types::status::Status;
 use http::StatusCode;
@@ -81,6 +82,14 @@ impl Patch {
         Ok(Self { language, document: parsed.value, duplicates: parsed.duplicates })
     }
 
+    /// Who reads its result in upstream.
+    pub fn reader(&self) -> Reader {
+        match self.language {
+            Language::Strategic => Reader::Converter,
+            Language::Json | Language::Merge => Reader::Json,
+        }
+    }
+
     /// Applies it to an object of type `id`.
     pub fn apply(&self, object: &mut Value, id: Option<StructId>) -> Result<(), Status> {
         let done = match (self.language, id) {
@@ -145,7 +154,7 @@ fn patched(
     patch.apply(&mut object, Table::builtin().find(kind.type_name))?;
     let shown = object.to_string();
     let parsed = Parsed { value: object, duplicates: patch.duplicates.clone() };
-    let decoded = body::normalize(parsed, kind, validation).map_err(|s| unfit(&shown, &s))?;
+    let decoded = body::normalize(parsed, kind, validation, patch.reader()).map_err(|s| unfit(&shown, &s))?;
     let mut object = decoded.object;
     if let Some(current) = current {
         check_name(&object, api_types::meta::name(current))?;

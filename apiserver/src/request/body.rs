@@ -3,6 +3,7 @@
 use api_types::catalog::{self, Kind};
 use api_types::go_json;
 use api_types::json::{self, Parsed};
+use api_types::schema::decode::Reader;
 use api_types::schema::{Table, decode, wire};
 use api_types::status::Status;
 use axum::body::Body;
@@ -131,11 +132,17 @@ pub fn decode(
         return Err(unreadable(format!("json: cannot unmarshal {found} into Go value of type {TYPE_META}")));
     }
     check_kind(&parsed.value, kind)?;
-    normalize(parsed, kind, validation)
+    normalize(parsed, kind, validation, Reader::Json)
 }
 
 /// Makes a parsed value fit the type of `kind`, and gives it the kind's own `apiVersion` and `kind`.
-pub fn normalize(parsed: Parsed, kind: &Kind, validation: FieldValidation) -> Result<Decoded, Status> {
+/// `reader` is who reads it in upstream.
+pub fn normalize(
+    parsed: Parsed,
+    kind: &Kind,
+    validation: FieldValidation,
+    reader: Reader,
+) -> Result<Decoded, Status> {
     let Parsed { value: mut object, duplicates } = parsed;
     let refuse = |text: &str| {
         Status::bad_request(format!(
@@ -146,7 +153,7 @@ pub fn normalize(parsed: Parsed, kind: &Kind, validation: FieldValidation) -> Re
     let table = Table::builtin();
     let id =
         table.find(kind.type_name).ok_or_else(|| Status::internal(format!("no type {}", kind.type_name)))?;
-    let unknown = decode::normalize(&mut object, id, table).map_err(|e| refuse(&e.0))?;
+    let unknown = decode::normalize_by(reader, &mut object, id, table).map_err(|e| refuse(&e.0))?;
     let mut problems: Vec<String> = duplicates.iter().map(|d| format!("duplicate field {d:?}")).collect();
     problems.extend(unknown.iter().map(|u| format!("unknown field {u:?}")));
     let warnings = match validation {

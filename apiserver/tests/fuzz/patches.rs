@@ -6,6 +6,7 @@ use api_types::catalog::{self, Kind};
 use api_types::json::Parsed;
 use api_types::patch::{json_patch, merge_patch, strategic};
 use api_types::schema::Table;
+use api_types::schema::decode::Reader;
 use apiserver::request::body::{self, Media};
 use apiserver::request::query::FieldValidation;
 use serde_json::Value;
@@ -32,7 +33,7 @@ fn document(input: &[u8]) -> Option<Value> {
 /// What comes out is an object like another: decoding it may refuse it, no more.
 fn fits(kind: &Kind, value: Value) -> Option<Value> {
     let parsed = Parsed { value, duplicates: Vec::new() };
-    body::normalize(parsed, kind, FieldValidation::Ignore).ok().map(|decoded| decoded.object)
+    body::normalize(parsed, kind, FieldValidation::Ignore, Reader::Json).ok().map(|decoded| decoded.object)
 }
 
 const PATCHES: &[&[u8]] = &[
