@@ -42,9 +42,15 @@ fn quoted(c: u8) -> String {
             b'\n' => "'\\n'".into(),
             b'\r' => "'\\r'".into(),
             b'\t' => "'\\t'".into(),
+            0x07 => "'\\a'".into(),
+            0x08 => "'\\b'".into(),
+            0x0b => "'\\v'".into(),
+            0x0c => "'\\f'".into(),
             c => format!("'\\x{c:02x}'"),
         },
         b'\\' => "'\\\\'".into(),
+        // A byte is a character of Latin-1 to Go, and these are not printable.
+        0x80..=0xa0 | 0xad => format!("'\\u{c:04x}'"),
         c => format!("'{}'", char::from(c)),
     }
 }

@@ -128,7 +128,10 @@ impl Selector {
         let mut requirements = Vec::new();
         p.skip_space();
         while !p.rest.is_empty() {
-            requirements.push(p.requirement()?);
+            let requirement = p.requirement();
+            requirements.push(
+                requirement.map_err(|e| SelectorError(format!("unable to parse requirement: {}", e.0)))?,
+            );
             p.skip_space();
             if p.rest.is_empty() {
                 break;
@@ -276,7 +279,7 @@ impl<'a> Parser<'a> {
                 _ => {
                     let found = if word.is_empty() { self.peek_word() } else { word };
                     return Err(SelectorError(format!(
-                        "unable to parse requirement: found '{found}', expected: in, notin, =, ==, !=, gt, lt"
+                        "found '{found}', expected: in, notin, =, ==, !=, gt, lt"
                     )));
                 }
             }

@@ -323,7 +323,7 @@ fn not_convertible(value: &Value, ty: &Type) -> String {
     let found = match value {
         Value::Array(_) => "slice",
         Value::Object(_) => "map",
-        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(n) if !n.is_i64() => "float64",
         Value::Number(_) => "int64",
         other => go_json::kind_of(other),
     };
@@ -332,6 +332,10 @@ fn not_convertible(value: &Value, ty: &Type) -> String {
         Type::Map(_) => format!("cannot restore map from {found}"),
         Type::Bytes if value.is_array() => "unrecognized type: uint8".into(),
         Type::List(_) | Type::Bytes => format!("cannot restore slice from {found}"),
+        // Go can make a text of a whole number and a whole number of a fraction; its converter can and does not.
+        Type::String if found == "int64" => "cannot convert int64 to string".into(),
+        Type::Int32 if found == "float64" => "cannot convert float64 to int32".into(),
+        Type::Int64 if found == "float64" => "cannot convert float64 to int64".into(),
         Type::String => "unrecognized type: string".into(),
         Type::Bool => "unrecognized type: bool".into(),
         Type::Int32 => "unrecognized type: int32".into(),
@@ -536,7 +540,9 @@ mod tests {
         for (body, wanted) in [
             (json!({"spec": []}), "cannot restore struct from: slice"),
             (json!({"metadata": {"labels": true}}), "cannot restore map from bool"),
-            (json!({"metadata": {"name": 1}}), "unrecognized type: string"),
+            (json!({"metadata": {"name": 1}}), "cannot convert int64 to string"),
+            (json!({"metadata": {"name": 1.5}}), "unrecognized type: string"),
+            (json!({"spec": {"terminationGracePeriodSeconds": 1.5}}), "cannot convert float64 to int64"),
             (json!({"spec": {"containers": 1.5}}), "cannot restore slice from float64"),
             (json!({"spec": {"terminationGracePeriodSeconds": "1"}}), "unrecognized type: int64"),
             (

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api_types::catalog::Kind;
+use api_types::go_json;
 use api_types::status::Status;
 use axum::body::Body;
 use base64::Engine;
@@ -132,16 +133,31 @@ fn token(revision: u64, key: &str) -> String {
 }
 
 fn decode_token(token: &str) -> Result<(i64, String), Status> {
-    let bad = || Status::bad_request("invalid continue token: continue key is not valid");
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(token.trim_end_matches('='))
-        .map_err(|_| bad())?;
-    let v: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-    let (revision, start) = (v.get("rv").and_then(Value::as_i64), v.get("start").and_then(Value::as_str));
-    match (revision, start) {
-        (Some(r), Some(s)) if r > 0 || r == INCONSISTENT => Ok((r, s.to_owned())),
-        _ => Err(bad()),
+    let bad =
+        |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|e| match e {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
+            bad(&format!("illegal base64 data at input byte {at}"))
+        }
+        _ => bad(&format!("illegal base64 data at input byte {}", token.len() / 4 * 4)),
+    })?;
+    if let Some(complaint) = go_json::complaint(&bytes) {
+        return Err(bad(&complaint));
     }
+    let v: Value = serde_json::from_slice(&bytes).map_err(|e| bad(&e.to_string()))?;
+    let version = v.get("v").and_then(Value::as_str).unwrap_or("");
+    let revision = v.get("rv").and_then(Value::as_i64).unwrap_or(0);
+    let start = v.get("start").and_then(Value::as_str).unwrap_or("");
+    if version != "meta.k8s.io/v1" {
+        return Err(bad(&format!("server does not recognize this encoded version {version}")));
+    }
+    if revision < 1 && revision != INCONSISTENT {
+        return Err(bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+    }
+    if start.is_empty() {
+        return Err(bad("encoded start key empty (version meta.k8s.io/v1)"));
+    }
+    Ok((revision, start.to_owned()))
 }
 
 async fn continued(
@@ -244,8 +260,22 @@ mod tests {
     fn tokens_come_back() {
         let t = encode_token(7, "/registry/pods/a/b");
         assert_eq!(decode_token(&t).unwrap(), (7, "/registry/pods/a/b".to_owned()));
-        for bad in ["", "!!", "e30"] {
-            assert_eq!(decode_token(bad).unwrap_err().code, 400);
+        let other =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":1}"#);
+        for (token, why) in [
+            ("", "unexpected end of JSON input"),
+            ("!!", "illegal base64 data at input byte 0"),
+            ("e3g", "invalid character 'x' looking for beginning of object key string"),
+            ("e30", "server does not recognize this encoded version "),
+            (
+                encode_token(0, "/a").as_str(),
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (other.as_str(), "encoded start key empty (version meta.k8s.io/v1)"),
+        ] {
+            let refused = decode_token(token).unwrap_err();
+            assert_eq!((refused.code, refused.reason), (400, "BadRequest"));
+            assert_eq!(refused.message, format!("invalid continue token: continue key is not valid: {why}"));
         }
     }
 }

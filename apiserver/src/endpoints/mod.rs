@@ -240,6 +240,10 @@ async fn whole(call: Call<'_>) -> Answer {
     if matches!(verb, "update" | "patch") && call.info.name.is_empty() {
         return Err(Status::method_not_allowed());
     }
+    // The old form of a watch is one by its path, whatever the method.
+    if verb == "watch" && !matches!(*call.method(), Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
     if !call.kind.verbs.contains(&verb) {
         return Err(Status::method_not_allowed());
     }

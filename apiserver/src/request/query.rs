@@ -52,12 +52,7 @@ impl Query {
 
     /// `?labelSelector=`.
     pub fn label_selector(&self) -> Result<Selector, Status> {
-        Selector::parse(self.get("labelSelector").unwrap_or("")).map_err(|e| {
-            Status::bad_request(format!(
-                "unable to parse requirement: {}",
-                e.0.strip_prefix("unable to parse requirement: ").unwrap_or(&e.0)
-            ))
-        })
+        Selector::parse(self.get("labelSelector").unwrap_or("")).map_err(|e| Status::bad_request(e.0))
     }
 
     /// `?fieldSelector=`.

@@ -140,3 +140,13 @@ async fn many_watchers_see_the_same() {
         assert_eq!(w.shorts(20).await, want);
     }
 }
+
+#[tokio::test]
+async fn the_old_path_of_a_watch_is_for_reading() {
+    let api = Api::start().await;
+    let path = "/api/v1/watch/namespaces/default/configmaps";
+    for method in [Method::PUT, Method::POST, Method::DELETE] {
+        let reply = api.ask(method, path).json(&json!({})).send().await;
+        reply.refused(405, "MethodNotAllowed");
+    }
+}
