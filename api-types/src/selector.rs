@@ -127,6 +127,12 @@ impl Selector {
         let mut p = Parser { rest: text };
         let mut requirements = Vec::new();
         p.skip_space();
+        if p.rest.starts_with(['=', '>', '<', '(', ')', ',']) {
+            let found = p.peek_word();
+            return Err(SelectorError(format!(
+                "found '{found}', expected: !, identifier, or 'end of string'"
+            )));
+        }
         while !p.rest.is_empty() {
             let requirement = p.requirement();
             requirements.push(
@@ -299,6 +305,11 @@ impl<'a> Parser<'a> {
         if !self.eat("(") {
             return Err(SelectorError(format!("found '{}' expected: '('", self.peek_word())));
         }
+        self.skip_space();
+        if self.rest.is_empty() || self.rest.starts_with(['=', '!', '>', '<', '(']) {
+            let found = self.peek_word();
+            return Err(SelectorError(format!("found '{found}', expected: ',', ')' or identifier")));
+        }
         let mut values = Vec::new();
         loop {
             values.push(self.value(key)?);
@@ -340,7 +351,7 @@ impl FieldSelector {
             } else {
                 (rest.strip_prefix('=').ok_or_else(bad)?, true)
             };
-            terms.push((field.to_owned(), unescape(value).ok_or_else(bad)?, equal));
+            terms.push((field.to_owned(), unescape(value)?, equal));
         }
         Ok(Self { terms })
     }
@@ -388,20 +399,23 @@ fn find_operator(part: &str) -> Option<usize> {
     None
 }
 
-fn unescape(value: &str) -> Option<String> {
+fn unescape(value: &str) -> Result<String, SelectorError> {
+    let refused = |why: String| SelectorError(format!("invalid field selector: {why}"));
     let mut out = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => match chars.next()? {
-                e @ (',' | '=' | '\\') => out.push(e),
-                _ => return None,
+            '\\' => match chars.next() {
+                Some(e @ (',' | '=' | '\\')) => out.push(e),
+                Some(other) => return Err(refused(format!("invalid escape sequence: \\{other}"))),
+                None => return Err(refused("invalid escape sequence: \\".into())),
             },
-            '=' => return None,
+            // Go prints the number of the character.
+            '=' => return Err(refused(format!("unescaped character in value: {}", u32::from(c)))),
             _ => out.push(c),
         }
     }
-    Some(out)
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -454,5 +468,28 @@ mod tests {
         assert!(!s.matches(|f| if f == "metadata.name" { Some("a") } else { None }));
         assert_eq!(FieldSelector::parse(r"a=x\,y").unwrap().exact("a"), Some("x,y"));
         assert!(FieldSelector::parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn refusals_are_upstreams() {
+        for (text, why) in [
+            ("=", "found '=', expected: !, identifier, or 'end of string'"),
+            ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+            ("a=b,", "found '', expected: identifier after ','"),
+            ("a in", "unable to parse requirement: found '' expected: '('"),
+            ("a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap_err().0, why, "{text}");
+        }
+        for (text, why) in [
+            ("a", "invalid selector: 'a'; can't understand 'a'"),
+            ("a=b\\", "invalid field selector: invalid escape sequence: \\"),
+            ("a=b\\c", "invalid field selector: invalid escape sequence: \\c"),
+            ("a=b=c", "invalid field selector: unescaped character in value: 61"),
+        ] {
+            assert_eq!(FieldSelector::parse(text).unwrap_err().0, why, "{text}");
+        }
     }
 }

@@ -225,8 +225,8 @@ pub async fn dispatch(
 /// Verbs on the object itself or its collection.
 async fn whole(call: Call<'_>) -> Answer {
     let verb = call.info.verb;
-    // What cannot be created outside a namespace cannot be posted there.
-    if verb == "create" && (!call.info.name.is_empty() && call.kind.plural != "namespaces") {
+    // A new object is posted to its collection.
+    if verb == "create" && !call.info.name.is_empty() {
         return Err(Status::method_not_allowed());
     }
     // Nothing is written, and nothing is swept away, across namespaces.

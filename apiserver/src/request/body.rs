@@ -180,8 +180,8 @@ fn check_kind(value: &Value, kind: &Kind) -> Result<(), Status> {
         let asked = if name.is_empty() { kind.kind } else { name };
         if catalog::by_kind(group, v, asked).is_none() {
             return Err(Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: no kind {asked:?} is registered for version {version:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
-                kind.kind, kind.version, kind.kind
+                "{asked} in version {v:?} cannot be handled as a {}: no kind {asked:?} is registered for version {version:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+                kind.kind
             )));
         }
         return Err(Status::bad_request(format!(

@@ -45,9 +45,14 @@ impl Query {
     /// A whole number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse()
-            .map(Some)
-            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+        text.parse().map(Some).map_err(|e: std::num::ParseIntError| {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            let why = match e.kind() {
+                PosOverflow | NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+        })
     }
 
     /// `?labelSelector=`.
@@ -116,6 +121,9 @@ mod tests {
         assert_eq!(q.get("x"), None);
         assert!(q.dry_run());
         assert!(!Query::parse(Some("dryRun=")).dry_run());
-        assert!(Query::parse(Some("limit=x")).number("limit").is_err());
+        for (text, why) in [("x", "invalid syntax"), ("99999999999999999999", "value out of range")] {
+            let refused = Query::parse(Some(&format!("limit={text}"))).number("limit").unwrap_err();
+            assert_eq!(refused.message, format!("strconv.ParseInt: parsing {text:?}: {why}"));
+        }
     }
 }

@@ -54,3 +54,19 @@ async fn deleting_twice_is_the_same() {
     assert_eq!(first["metadata"]["deletionTimestamp"], again["metadata"]["deletionTimestamp"]);
     api.put("/api/v1/namespaces", &namespace("a")).await.refused(405, "MethodNotAllowed");
 }
+
+#[tokio::test]
+async fn a_namespace_is_posted_to_its_collection() {
+    let api = Api::start().await;
+    let body = json!({"metadata": {"name": "x"}});
+    api.post("/api/v1/namespaces/x", &body).await.refused(405, "MethodNotAllowed");
+    let refused = json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["mine"]}});
+    let message = api.post("/api/v1/namespaces", &refused).await.refused(422, "Invalid");
+    assert!(message.contains("spec.finalizers: Invalid value: \"mine\""), "{message}");
+    let own = json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["a.b/c"]}});
+    let made = api.post("/api/v1/namespaces", &own).await.created();
+    assert_eq!(made["spec"]["finalizers"], json!(["a.b/c", "kubernetes"]));
+    let finalize = json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["mine"]}});
+    let message = api.put("/api/v1/namespaces/x/finalize", &finalize).await.refused(422, "Invalid");
+    assert!(message.contains("spec.finalizers[0]: Invalid value: \"mine\""), "{message}");
+}
