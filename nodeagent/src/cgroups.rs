@@ -379,7 +379,7 @@ mod tests {
         assert!(!dir.exists(), "{} is left", dir.display());
         match process {
             Some(mut process) => assert!(!process.wait().unwrap().success()),
-            None => api_types::testing::skipped("there is no python3 to start one with"),
+            None => api_types::testing::skipped("there is no whole python3 to start one with"),
         }
     }
 
