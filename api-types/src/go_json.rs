@@ -33,6 +33,15 @@ pub fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// What Go's decoder of base64 says of `text`, which ours has refused.
+pub fn illegal_base64(text: &str, error: &base64::DecodeError) -> String {
+    let byte = match error {
+        base64::DecodeError::InvalidByte(i, _) | base64::DecodeError::InvalidLastSymbol(i, _) => *i,
+        _ => text.len() / 4 * 4,
+    };
+    format!("illegal base64 data at input byte {byte}")
+}
+
 /// A character as Go quotes it in these messages.
 fn quoted(c: u8) -> String {
     match c {

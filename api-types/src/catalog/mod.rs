@@ -322,6 +322,11 @@ pub trait Strategy: Send + Sync {
     /// Reasons to refuse a resize.
     fn validate_resize(&self, _new: &Value, _old: &Value, _errors: &mut ErrorList) {}
 
+    /// What is said of a field that objects of this kind cannot be selected by, where they can be by some.
+    fn not_selectable(&self, field: &str) -> String {
+        format!("field label not supported: {field}")
+    }
+
     /// Reasons to refuse a name.
     fn validate_name(&self, name: &str) -> Vec<String> {
         names::dns1123_subdomain(name)

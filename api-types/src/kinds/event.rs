@@ -150,23 +150,24 @@ impl Strategy for StrictEvent {
         if new.get("series") != old.get("series") {
             series(new, errors);
         }
-        // The stored name and the name that is blamed.
-        for (field, shown) in [
-            ("involvedObject", "involvedObject"),
-            ("reason", "reason"),
-            ("message", "message"),
-            ("source", "source"),
-            ("firstTimestamp", "firstTimestamp"),
-            ("lastTimestamp", "lastTimestamp"),
-            ("count", "count"),
-            ("reason", "reason"),
-            ("type", "type"),
-            ("eventTime", "eventTime"),
-            ("action", "action"),
-            ("related", "related"),
-            ("reportingComponent", "reportingController"),
-            ("reportingInstance", "reportingInstance"),
+        for field in [
+            "involvedObject",
+            "reason",
+            "message",
+            "source",
+            "firstTimestamp",
+            "lastTimestamp",
+            "count",
+            // Upstream looks at it twice.
+            "reason",
+            "type",
+            "eventTime",
+            "action",
+            "related",
+            "reportingComponent",
+            "reportingInstance",
         ] {
+            let shown = if field == "reportingComponent" { "reportingController" } else { field };
             errors.immutable(&Path::new(shown), new.get(field), old.get(field));
         }
     }

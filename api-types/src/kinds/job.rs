@@ -46,6 +46,10 @@ impl Strategy for Job {
         super::pod_disabled::drop(new, old, &["spec", "template", "spec"]);
     }
 
+    fn not_selectable(&self, field: &str) -> String {
+        format!("field label {field:?} not supported for Job")
+    }
+
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let spec = part(object, "spec");
         let path = Path::new("spec");

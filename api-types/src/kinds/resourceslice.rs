@@ -50,6 +50,10 @@ impl Strategy for ResourceSlice {
         }
     }
 
+    fn not_selectable(&self, field: &str) -> String {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+    }
+
     fn validate(&self, object: &Value, errors: &mut ErrorList) {
         let (spec, path) = (below(object, "spec"), Path::new("spec"));
         fields::driver_name(text(spec, "driver"), &path.child("driver"), errors);

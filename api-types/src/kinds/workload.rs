@@ -139,24 +139,30 @@ pub fn label_selector_of(s: &LabelSelector, any_value: bool, path: &Path, errors
     }
     for (i, e) in s.match_expressions.iter().flatten().enumerate() {
         let path = path.child("matchExpressions").index(i);
-        let n = e.values.as_ref().map_or(0, Vec::len);
-        match e.operator.as_str() {
-            "In" | "NotIn" if n == 0 => {
-                errors
-                    .required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            }
-            "Exists" | "DoesNotExist" if n > 0 => errors.forbidden(
-                &path.child("values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            ),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+        if !values_fit(&e.operator, e.values.as_ref().map_or(0, Vec::len), &path, errors) {
+            errors.invalid(&path.child("operator"), e.operator.as_str(), "not a valid selector operator");
         }
         errors.invalid_all(&path.child("key"), &e.key, names::qualified_name(&e.key));
         for (i, value) in e.values.iter().flatten().enumerate().filter(|_| !any_value) {
             errors.invalid_all(&path.child("values").index(i), value, names::label_value(value));
         }
     }
+}
+
+/// Reasons to refuse so many values with the operator of a requirement; whether the operator is known.
+pub fn values_fit(operator: &str, values: usize, path: &Path, errors: &mut ErrorList) -> bool {
+    match operator {
+        "In" | "NotIn" if values == 0 => {
+            errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        "Exists" | "DoesNotExist" if values > 0 => errors.forbidden(
+            &path.child("values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        ),
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ => return false,
+    }
+    true
 }
 
 /// The selector may never change.

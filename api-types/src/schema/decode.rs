@@ -235,14 +235,8 @@ impl Decoder<'_> {
         match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
             Ok(_) => Ok(()),
             Err(e) => {
-                let byte = match e {
-                    base64::DecodeError::InvalidByte(i, _) | base64::DecodeError::InvalidLastSymbol(i, _) => {
-                        i
-                    }
-                    _ => text.len() / 4 * 4,
-                };
                 let by = if self.reader == Reader::Converter { "error decoding from json: " } else { "" };
-                Err(DecodeError(format!("{by}illegal base64 data at input byte {byte}")))
+                Err(DecodeError(format!("{by}{}", go_json::illegal_base64(text, &e))))
             }
         }
     }

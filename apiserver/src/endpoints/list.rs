@@ -135,12 +135,9 @@ fn token(revision: u64, key: &str) -> String {
 fn decode_token(token: &str) -> Result<(i64, String), Status> {
     let bad =
         |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|e| match e {
-        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
-            bad(&format!("illegal base64 data at input byte {at}"))
-        }
-        _ => bad(&format!("illegal base64 data at input byte {}", token.len() / 4 * 4)),
-    })?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(token)
+        .map_err(|e| bad(&go_json::illegal_base64(token, &e)))?;
     if let Some(complaint) = go_json::complaint(&bytes) {
         return Err(bad(&complaint));
     }

@@ -51,14 +51,7 @@ impl Predicate {
                         "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                     )));
                 }
-                return Err(Status::bad_request(match kind.kind {
-                    "Job" => format!("field label {field:?} not supported for Job"),
-                    "ResourceSlice" => format!(
-                        "field label not supported for {}, Kind=ResourceSlice: {field}",
-                        kind.api_version()
-                    ),
-                    _ => format!("field label not supported: {field}"),
-                }));
+                return Err(Status::bad_request(kind.strategy.not_selectable(field)));
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What an access review must say (upstream's `pkg/apis/authorization/validation`).
 
 use api_types::field::{ErrorList, Path};
+use api_types::kinds::workload;
 use api_types::meta::{self, str_at};
 use api_types::names;
 use api_types::status::Status;
@@ -100,16 +101,8 @@ fn one_requirement(requirement: &Value, labels: bool, path: &Path, errors: &mut 
     if !labels && key.is_empty() {
         errors.required(&path.child("key"), "must be specified");
     }
-    match str_at(requirement, &["operator"]) {
-        "In" | "NotIn" if values.is_empty() => {
-            errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
-        }
-        "Exists" | "DoesNotExist" if !values.is_empty() => errors.forbidden(
-            &path.child("values"),
-            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        ),
-        _ => {}
-    }
+    // One that is not known is passed on.
+    workload::values_fit(str_at(requirement, &["operator"]), values.len(), path, errors);
     if labels {
         errors.invalid_all(&path.child("key"), key, names::qualified_name(key));
         for (i, value) in values.iter().filter_map(Value::as_str).enumerate() {

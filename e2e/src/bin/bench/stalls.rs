@@ -1,5 +1,5 @@
 //! The machine's own pauses: a virtual machine whose neighbours are busy, or whose pages its host walks over, is slow at
-//! memory for a tenth of a second every other second. No server on it has a better p99 than that.
+//! memory for a tenth of a second every other second. A p99 at a steady rate shows that before it shows the server.
 
 use std::fmt;
 use std::hint::black_box;
